@@ -1,0 +1,3 @@
+"""dubrelay: self-hosted live dubbing."""
+
+__version__ = "0.1.0"

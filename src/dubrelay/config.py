@@ -1,0 +1,257 @@
+"""Settings: read once per process from defaults, a TOML file, the environment and flags, in rising order.
+
+`deploy/dubrelay.toml` is the annotated reference of every key. Environment variables are DUBRELAY_SECTION__KEY.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from dubrelay.errors import ConfigError
+
+ENV_PREFIX = "DUBRELAY_"
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[a-z0-9]{2,8})?$")]
+Voice = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+Fallback = Literal["original", "background", "ducked", "silence"]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server listening on `host` can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Log(_Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "text"] = "auto"
+
+
+class Paths(_Section):
+    state_dir: Path = Path("var")
+    models_dir: Path | None = None
+
+
+class MediaMtx(_Section):
+    binary: str = ""
+    host: str = "127.0.0.1"
+    rtmp_port: Port = 1935
+    rtsp_port: Port = 8554
+    hls_port: Port = 8888
+    srt_port: Port = 8890
+    webrtc_port: Port = 8889
+    api_port: Port = 9997
+    metrics_port: Port = 9998
+
+    def input_url(self, stream_id: str, protocol: Literal["rtmp", "rtsp"]) -> str:
+        port = self.rtmp_port if protocol == "rtmp" else self.rtsp_port
+        return f"{protocol}://{self.host}:{port}/live/{stream_id}/in"
+
+    def output_url(self, stream_id: str) -> str:
+        return f"rtmp://{self.host}:{self.rtmp_port}/live/{stream_id}/out"
+
+    @property
+    def api_url(self) -> str:
+        return f"http://{self.host}:{self.api_port}"
+
+
+class Orchestrator(_Section):
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    hook_token: SecretStr = SecretStr("")
+    poll_interval_s: float = Field(1.0, gt=0, le=10)
+    grace_s: float = Field(30.0, ge=0, le=3600)
+    ready_timeout_s: float = Field(20.0, gt=0, le=300)
+    heartbeat_timeout_s: float = Field(15.0, gt=0, le=300)
+    stop_timeout_s: float = Field(5.0, gt=0, le=60)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    @model_validator(mode="after")
+    def _token_off_loopback(self) -> Self:
+        if not is_loopback(self.host) and not self.hook_token.get_secret_value():
+            raise ValueError("hook_token is required when host is not a loopback address")
+        return self
+
+
+class Worker(_Section):
+    mode: Literal["dub", "bypass"] = "dub"
+    input: Literal["auto", "rtmp", "rtsp"] = "auto"
+    latency_s: float = Field(8.0, ge=1, le=60)
+    bypass_latency_s: float = Field(1.0, ge=0.6, le=60)
+    input_grace_s: float = Field(30.0, gt=0, le=3600)
+    audio_bitrate_kbps: int = Field(128, ge=32, le=512)
+
+
+class Dub(_Section):
+    source_language: Language = "en"
+    target_language: Language = "es"
+    voice: Voice = "default"
+    fallback: Fallback = "original"
+
+
+class Cut(_Section):
+    pause_s: float = Field(0.32, ge=0.1, le=2)
+    short_pause_s: float = Field(0.19, ge=0.05, le=2)
+    short_pause_after_s: float = Field(2.6, ge=0.4, le=20)
+    max_phrase_s: float = Field(4.0, ge=1, le=20)
+    min_voiced_s: float = Field(0.4, ge=0.1, le=2)
+    pre_roll_s: float = Field(0.25, ge=0.05, le=1)
+
+
+class Mix(_Section):
+    separate: bool = True
+    original_gain_db: float = Field(-100.0, ge=-100, le=0)
+    duck_gain_db: float = Field(-15.0, ge=-60, le=0)
+    crossfade_ms: float = Field(20.0, ge=5, le=100)
+    max_lag_s: float = Field(1.5, ge=0, le=10)
+
+
+class StsClient(_Section):
+    url: str = Field("http://127.0.0.1:8000", pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")
+    key: SecretStr = SecretStr("")
+    timeout_s: float = Field(8.0, gt=0, le=60)
+    retries: int = Field(1, ge=0, le=3)
+    max_in_flight: int = Field(4, ge=1, le=32)
+    breaker_failures: int = Field(5, ge=1, le=100)
+    breaker_open_s: float = Field(30.0, ge=0.1, le=600)
+
+
+class StsMock(_Section):
+    """The faults the mock engines put in, all seeded (contracts, section 3)."""
+
+    voice: Literal["tone", "pass-through"] = "tone"
+    delay_ms: int = Field(0, ge=0, le=60_000)
+    jitter_ms: int = Field(0, ge=0, le=60_000)
+    fail_rate: float = Field(0.0, ge=0, le=1)
+    hang_rate: float = Field(0.0, ge=0, le=1)
+    garbage_rate: float = Field(0.0, ge=0, le=1)
+    seed: int = 0
+
+
+class Sts(_Section):
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    key: SecretStr = SecretStr("")
+    asr: list[str] = Field(["whisper-tiny.en", "whisper-base"], min_length=1)
+    mt: list[str] = Field(["apertium"], min_length=1)
+    tts: list[str] = Field(["kokoro", "hibari"], min_length=1)
+    tts_fast: list[str] = ["espeak-ng"]
+    asr_threads: int = Field(1, ge=1, le=64)
+    tts_threads: int = Field(2, ge=1, le=64)
+    max_tempo: float = Field(1.45, ge=1, le=2)
+    min_tempo: float = Field(0.85, ge=0.5, le=1)
+    max_queue: int = Field(16, ge=1, le=1000)
+    mock: StsMock = StsMock()
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    @model_validator(mode="after")
+    def _key_off_loopback(self) -> Self:
+        if not is_loopback(self.host) and not self.key.get_secret_value():
+            raise ValueError("key is required when host is not a loopback address")
+        return self
+
+
+class Settings(_Section):
+    log: Log = Log()
+    paths: Paths = Paths()
+    mediamtx: MediaMtx = MediaMtx()
+    orchestrator: Orchestrator = Orchestrator()
+    worker: Worker = Worker()
+    dub: Dub = Dub()
+    cut: Cut = Cut()
+    mix: Mix = Mix()
+    sts_client: StsClient = StsClient()
+    sts: Sts = Sts()
+
+    @model_validator(mode="after")
+    def _phrase_fits_latency(self) -> Self:
+        if self.worker.mode == "dub" and self.worker.latency_s < self.cut.max_phrase_s + 1.5:
+            raise ValueError(
+                f"worker.latency_s = {self.worker.latency_s:g} leaves no time to dub: it must be at least "
+                f"cut.max_phrase_s + 1.5 = {self.cut.max_phrase_s + 1.5:g}"
+            )
+        return self
+
+
+def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from `path` (TOML; None: defaults), DUBRELAY_* of `environ`, and `overrides` by dotted key.
+
+    Raises ConfigError with one line per problem: key path, what is wrong, the value.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as e:
+            raise ConfigError(f"{path}: cannot be read: {e.strerror}") from e
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+            raise ConfigError(f"{path}: not valid TOML: {e}") from e
+    for name, text in environ.items():
+        if name.startswith(ENV_PREFIX) and "__" in name:
+            _put(values, name.removeprefix(ENV_PREFIX).lower().split("__"), _from_text(text), f"environment {name}")
+    for key, value in (overrides or {}).items():
+        if value is not None:
+            _put(values, key.split("."), value, f"flag for {key}")
+    return validated(Settings, values, str(path) if path else "settings")
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def validated(model: type[M], values: object, where: str) -> M:
+    """`values` as a `model`, or a ConfigError that names every key that is wrong."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as e:
+        raise ConfigError("\n".join(f"{where}: {_problem(p)}" for p in e.errors())) from e
+
+
+def _problem(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"]) or "(whole file)"
+    if error["type"] == "extra_forbidden":
+        return f"{key}: there is no such key"
+    message = error["msg"].removeprefix("Value error, ")
+    if isinstance(error["input"], dict):
+        return f"{key}: {message}"
+    shown = "***" if key.endswith(("key", "token")) else repr(error["input"])
+    return f"{key} = {shown}: {message}"
+
+
+def _from_text(text: str) -> Any:
+    """Lists and tables may be given as JSON in the environment; all else is text that pydantic converts."""
+    if text[:1] in "[{":
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError:
+            return text
+    return text
+
+
+def _put(values: dict[str, Any], keys: list[str], value: Any, where: str) -> None:
+    for key in keys[:-1]:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{where}: {key} is not a section")
+    values[keys[-1]] = value

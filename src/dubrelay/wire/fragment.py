@@ -1,0 +1,146 @@
+"""The STS service's API, version 1: what the worker posts for one phrase and what it gets back."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from dubrelay.config import Language, Voice
+from dubrelay.errors import Stage, StsCode
+
+PROCESS_PATH = "/api/v1/sts/process"
+ENGINES_PATH = "/api/v1/engines"
+MAX_AUDIO_S = 30.0
+MAX_BODY_BYTES = 10_000_000
+"""30 s of 48 kHz stereo in base64 is 7.7 MB."""
+
+FragmentId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+StreamId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+
+HTTP_STATUS: dict[StsCode, int] = {
+    "INVALID_INPUT": 400,
+    "UNAUTHORIZED": 401,
+    "UNSUPPORTED_LANGUAGE": 422,
+    "OVERLOADED": 503,
+    "TIMEOUT": 504,
+    "MODEL_ERROR": 500,
+}
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Audio(_Shape):
+    """16-bit little-endian PCM, interleaved when `channels` is 2."""
+
+    format: Literal["pcm_s16le"] = "pcm_s16le"
+    sample_rate_hz: int = Field(ge=8000, le=48000)
+    channels: Literal[1, 2] = 1
+    duration_ms: int = Field(ge=0)
+    data_base64: str
+
+    @classmethod
+    def from_samples(cls, samples: npt.NDArray[np.float32], rate_hz: int) -> Audio:
+        """`samples` is (n,) mono in -1..1; what lies outside is clipped."""
+        pcm = (np.clip(samples, -1, 1) * 32767).round().astype("<i2")
+        return cls(
+            sample_rate_hz=rate_hz,
+            duration_ms=round(len(pcm) * 1000 / rate_hz),
+            data_base64=base64.b64encode(pcm.tobytes()).decode("ascii"),
+        )
+
+    def to_mono(self) -> npt.NDArray[np.float32]:
+        """(n,) samples in -1..1, channels averaged. ValueError when the data is not such PCM."""
+        try:
+            raw = base64.b64decode(self.data_base64, validate=True)
+        except binascii.Error as e:
+            raise ValueError(f"audio.data_base64 is not base64: {e}") from e
+        if len(raw) % (2 * self.channels):
+            raise ValueError(f"audio.data_base64 is {len(raw)} bytes: not whole 16-bit samples of {self.channels} channel(s)")
+        pcm = np.frombuffer(raw, "<i2").reshape(-1, self.channels)
+        return (pcm.astype(np.float32) / 32768).mean(axis=1)
+
+
+class Languages(_Shape):
+    source_language: Language
+    target_language: Language
+    voice_profile: Voice = "default"
+
+
+class Context(_Shape):
+    """The tail of what this stream said before; the service itself remembers nothing."""
+
+    transcript: str = Field("", max_length=2000)
+    translated_text: str = Field("", max_length=2000)
+
+
+class ProcessRequest(_Shape):
+    fragment_id: FragmentId
+    stream_id: StreamId
+    sequence_number: int = Field(ge=0)
+    audio: Audio
+    config: Languages
+    context: Context = Context()
+    max_duration_ms: int | None = Field(None, ge=1, le=60_000)
+    """The room on the timeline; None: as long as the audio."""
+    timeout_ms: int = Field(8000, ge=1, le=60_000)
+    """How long the answer is of use, counted from arrival: no common clock is needed."""
+
+
+class Word(_Shape):
+    text: str
+    start_ms: int
+    end_ms: int
+
+
+class Metadata(_Shape):
+    asr_model: str = ""
+    translation_model: str = ""
+    tts_model: str = ""
+    tempo: float = 1.0
+    """How much faster than the voice's own pace the answer speaks."""
+    overflow_ms: int = 0
+    """By how much the speech is longer than its room, at the fastest tempo allowed."""
+    stage_ms: dict[str, int] = {}
+    words: list[Word] = []
+    notes: list[str] = []
+    """What was done otherwise than asked, in words: the fast lane taken, text refused."""
+
+
+class ProcessResult(_Shape):
+    """HTTP 200."""
+
+    fragment_id: FragmentId
+    status: Literal["success", "no_speech"]
+    dubbed_audio: Audio | None = None
+    transcript: str = ""
+    translated_text: str = ""
+    processing_time_ms: int = 0
+    metadata: Metadata = Metadata()
+
+    @model_validator(mode="after")
+    def _audio_exactly_on_success(self) -> ProcessResult:
+        if (self.status == "success") != (self.dubbed_audio is not None):
+            raise ValueError("dubbed_audio must be there exactly when status is success")
+        return self
+
+
+class ErrorBody(_Shape):
+    code: StsCode
+    stage: Stage | None = None
+    message: str
+    retryable: bool = False
+
+
+class ProcessError(_Shape):
+    """Any other HTTP status."""
+
+    fragment_id: str
+    status: Literal["error"] = "error"
+    error: ErrorBody

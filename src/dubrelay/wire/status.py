@@ -1,0 +1,67 @@
+"""What a worker says on stdout: one JSON object a line, told apart by `type`.
+
+`status` comes once a second and is the heartbeat; `phrase` comes when a phrase's fate is decided.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+State = Literal["waiting", "running"]
+PhraseStatus = Literal["dubbed", "no_speech", "fallback"]
+FallbackReason = Literal["timeout", "deadline", "error", "overload", "invalid_output", "breaker_open"]
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WorkerStatus(_Line):
+    type: Literal["status"] = "status"
+    state: State
+    """running: input arrives and the output takes it."""
+    message: str = ""
+    """One line for people: what is being waited for, and why."""
+    mode: Literal["dub", "bypass"]
+    input_protocol: Literal["rtmp", "rtsp"]
+    delay_ms: float | None = None
+    """Arrival at the worker -> publish, measured on the latest key frame."""
+    av_sync_ms: float | None = None
+    metrics: str = ""
+    """This worker's metrics in Prometheus' text format, without the stream_id label."""
+
+
+class PhraseReport(_Line):
+    type: Literal["phrase"] = "phrase"
+    sequence_number: int
+    t0_ms: int
+    """Where the phrase starts, in ms of the worker's running time."""
+    started_at: float
+    """The same as seconds since the epoch."""
+    duration_ms: int
+    status: PhraseStatus
+    reason: FallbackReason | None = None
+    message: str = ""
+    transcript: str = ""
+    translated_text: str = ""
+    voice: str = ""
+    tempo: float | None = None
+    dubbed_ms: int | None = None
+    lag_ms: int = 0
+    """How much later than its original the dub starts, because the one before still spoke."""
+    rtt_ms: int | None = None
+    stage_ms: dict[str, int] = {}
+    margin_ms: int | None = None
+    """Answer in hand -> deadline; negative: too late."""
+    notes: list[str] = []
+
+
+Line = Annotated[WorkerStatus | PhraseReport, Field(discriminator="type")]
+_LINE: TypeAdapter[WorkerStatus | PhraseReport] = TypeAdapter(Line)
+
+
+def parse_line(text: bytes | str) -> WorkerStatus | PhraseReport:
+    """One line of a worker's stdout. Raises pydantic's ValidationError."""
+    return _LINE.validate_json(text)
