@@ -1,0 +1,46 @@
+"""The worker process: settings as one JSON line on stdin, status lines on stdout, logs on stderr, exit codes.
+
+Stdin stays open as long as whoever started the worker lives; its end stops the worker, so that none is left behind.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import sys
+import threading
+
+from dubrelay.config import validated
+from dubrelay.errors import ConfigError, DubrelayError
+from dubrelay.wire.worker import WorkerSettings
+from dubrelay.worker.run import run
+
+
+def main() -> int:
+    faulthandler.enable()  # SIGABRT from the supervisor: where it hangs goes to the log
+    try:
+        settings = _settings_from(sys.stdin.readline())
+    except DubrelayError as e:
+        print(f"dubrelay worker: {e.message}", file=sys.stderr)
+        return e.exit_code
+    stop = threading.Event()
+    threading.Thread(target=_stop_at_end_of_stdin, args=(stop,), name="stdin", daemon=True).start()
+    return run(settings, stop)
+
+
+def _settings_from(line: str) -> WorkerSettings:
+    try:
+        values = json.loads(line)
+    except ValueError as e:
+        raise ConfigError(f"stdin: the first line is not JSON settings: {e}") from e
+    return validated(WorkerSettings, values, "stdin")
+
+
+def _stop_at_end_of_stdin(stop: threading.Event) -> None:
+    for _ in sys.stdin:
+        pass
+    stop.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

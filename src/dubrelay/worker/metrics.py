@@ -1,0 +1,38 @@
+"""What a worker counts and measures (contracts, section 5). The stream_id label is added by whoever serves it."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_MARGIN_MS = (-2000, -1000, -500, -200, 0, 200, 500, 1000, 2000, 3000, 4000, 6000, 8000)
+_LATENCY_MS = (500, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10000, 15000, 30000)
+
+
+class WorkerMetrics:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        r = self.registry
+        self.fragments = Counter("worker_audio_fragments", "Phrases by what became of them", ["status"], registry=r)
+        self.fallbacks = Counter("worker_fallback", "Phrases not dubbed, by reason", ["reason"], registry=r)
+        self.margin_ms = Histogram(
+            "worker_deadline_margin_ms", "Answer in hand -> deadline of its phrase", buckets=_MARGIN_MS, registry=r
+        )
+        self.end_to_end_ms = Histogram(
+            "worker_fragment_end_to_end_latency_ms",
+            "First sample of a phrase: arrival at the worker -> publish",
+            buckets=_LATENCY_MS,
+            registry=r,
+        )
+        self.av_sync_ms = Gauge("worker_av_sync_delta_ms", "Sound against picture in the output, + is late", registry=r)
+        self.video_queue_ms = Gauge("worker_video_queue_ms", "Picture waiting before the muxer", registry=r)
+        self.audio_queue_ms = Gauge("worker_audio_queue_ms", "Sound waiting to be listened to", registry=r)
+        self.bus_errors = Counter("worker_gst_bus_errors", "Errors on GStreamer's bus", registry=r)
+        self.bus_warnings = Counter("worker_gst_bus_warnings", "Warnings on GStreamer's bus", registry=r)
+        self.reconnects = Counter("worker_reconnects", "Connections after the first one", ["side"], registry=r)
+        self.skipped_ms = Counter("worker_skipped_ms", "Output skipped because the worker was not run in time", registry=r)
+        for side in ("input", "output"):
+            self.reconnects.labels(side)
+
+    def text(self) -> str:
+        """Prometheus' text format."""
+        return generate_latest(self.registry).decode()

@@ -1,0 +1,245 @@
+"""The sound of dub mode: listens, has each phrase dubbed, and puts what came back on the timeline.
+
+Three threads meet here, under one lock round the timeline: the session's pump feeds and renders, one thread listens
+(separation, voice detection, cutting), and one runs the event loop of the STS client. None of them waits for another
+longer than a mix of two hundred milliseconds takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dubrelay import logs, models
+from dubrelay.audio import RATE_HZ, Samples, seconds, time_of
+from dubrelay.wire.fragment import Context
+from dubrelay.wire.status import PhraseReport
+from dubrelay.wire.worker import WorkerSettings
+from dubrelay.worker.cut import Span
+from dubrelay.worker.dub import DubClient, Dubbed, DubMetrics, NoSpeech, PhraseFailed
+from dubrelay.worker.listen import Listener
+from dubrelay.worker.metrics import WorkerMetrics
+from dubrelay.worker.report import Reporter
+from dubrelay.worker.separate import Separator
+from dubrelay.worker.timeline import Decision, Timeline
+from dubrelay.worker.vad import Vad
+
+_QUEUE_BLOCKS = 1000
+"""About 20 s of AAC frames; more than that is not listened to, it stays original."""
+_SPARE_S = 4.0
+"""How much longer than the latency sound is kept."""
+_DECISION_S = 0.05
+"""An answer that comes later than this before the pump's look may miss it."""
+_CONTEXT_CHARACTERS = 300
+
+
+@dataclass
+class _Phrase:
+    span: Span
+    answer: Dubbed | NoSpeech | None = None
+    message: str = ""
+    margin_ms: int | None = None
+
+
+class Phrases:
+    """The track of dub mode (session.Track)."""
+
+    def __init__(
+        self, settings: WorkerSettings, metrics: WorkerMetrics, reporter: Reporter, now: Callable[[], int]
+    ) -> None:
+        self._settings, self._metrics, self._reporter, self._now = settings, metrics, reporter, now
+        self._log = logs.get()
+        self._latency_ns = round(settings.worker.latency_s * 1e9)
+        self._epoch_s = time.time() - now() / 1e9
+        self._lock = threading.Lock()
+        self._timeline = Timeline(settings.mix, settings.dub.fallback, settings.worker.latency_s + _SPARE_S)
+        self._phrases: dict[int, _Phrase] = {}
+        self._sequence = 0
+        self._context = Context()
+        self._blocks: queue.Queue[tuple[int, Samples] | None] = queue.Queue(_QUEUE_BLOCKS)
+        self._waiting_samples = 0
+        self._listener = self._new_listener()
+        self._closing = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._client = DubClient(
+            settings.sts_client, settings.dub, settings.stream_id, self._log, DubMetrics(metrics.registry)
+        )
+        self._threads = [
+            threading.Thread(target=self._run_loop, name="dub", daemon=True),
+            threading.Thread(target=self._listen, name="listen", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _new_listener(self) -> Listener:
+        paths = self._settings.paths
+        separator = Separator(*models.deepfilternet(paths)) if self._settings.mix.separate else None
+        return Listener(self._settings.cut, Vad(models.silero_vad(paths)), separator)
+
+    # --- the pump's side
+
+    def feed(self, at: int, samples: Samples) -> None:
+        with self._lock:
+            self._timeline.write_original(at, samples)
+        try:
+            self._blocks.put_nowait((at, samples))
+            self._waiting_samples += len(samples)
+        except queue.Full:
+            self._log.warning("not_listened", reason="the worker is behind", duration_ms=round(seconds(len(samples)) * 1000))
+
+    def paused(self) -> None:
+        try:
+            self._blocks.put_nowait(None)
+        except queue.Full:
+            pass
+
+    def render(self, at: int, count: int) -> Samples:
+        try:
+            with self._lock:
+                samples = self._timeline.render(at, count)
+                decisions = self._timeline.decided()
+        except Exception:
+            # A fault in the mix must not end the stream: the viewer hears the original.
+            self._log.exception("mix_failed")
+            with self._lock:
+                return self._timeline.original(at, count)
+        for decision in decisions:
+            self._report(decision)
+        return samples
+
+    @property
+    def queue_ms(self) -> float:
+        return seconds(self._waiting_samples) * 1000
+
+    def close(self) -> None:
+        self._closing.set()
+        self.paused()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        for thread in self._threads:
+            thread.join(1.0)
+
+    # --- the listening thread
+
+    def _listen(self) -> None:
+        while not self._closing.is_set():
+            block = self._blocks.get()
+            try:
+                if block is None:
+                    heard = self._listener.flush()
+                else:
+                    heard = self._listener.push(*block)
+                    self._waiting_samples -= len(block[1])
+            except Exception:
+                self._log.exception("listening_failed")
+                self._listener = self._new_listener()
+                continue
+            with self._lock:
+                if heard.background is not None:
+                    self._timeline.write_background(heard.background_at, heard.background)
+            for span in heard.spans:
+                if span.speech:
+                    self._begin(span)
+
+    def _begin(self, span: Span) -> None:
+        sequence, self._sequence = self._sequence, self._sequence + 1
+        with self._lock:
+            self._phrases[sequence] = _Phrase(span)
+            self._timeline.add(sequence, span)
+        asyncio.run_coroutine_threadsafe(self._dub(sequence, span), self._loop)
+
+    # --- the event loop's thread
+
+    def _run_loop(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._client.close())
+
+    async def _dub(self, sequence: int, span: Span) -> None:
+        with self._lock:
+            samples, room_ms = self._timeline.phrase_audio(span), self._timeline.room_ms(sequence)
+            deadline_ns = time_of(self._timeline.deadline(sequence)) + self._latency_ns
+
+        def time_left_s() -> float:
+            return (deadline_ns - self._now()) / 1e9 - _DECISION_S
+
+        try:
+            answer = await self._client.dub(sequence, span, samples, room_ms, time_left_s, self._context)
+        except PhraseFailed as e:
+            self._failed(sequence, e)
+            return
+        except Exception as e:  # the client maps all it knows; anything else costs this phrase, not the stream
+            self._log.exception("dubbing_failed", sequenceNumber=sequence)
+            self._failed(sequence, PhraseFailed("error", str(e)))
+            return
+        self._answered(sequence, answer, round(time_left_s() * 1000))
+
+    def _failed(self, sequence: int, failure: PhraseFailed) -> None:
+        with self._lock:
+            if phrase := self._phrases.get(sequence):
+                phrase.message = failure.message
+                self._timeline.failed(sequence, failure.reason)
+
+    def _answered(self, sequence: int, answer: Dubbed | NoSpeech, margin_ms: int) -> None:
+        self._metrics.margin_ms.observe(margin_ms)
+        with self._lock:
+            if phrase := self._phrases.get(sequence):
+                phrase.answer, phrase.margin_ms = answer, margin_ms
+            if isinstance(answer, Dubbed):
+                self._timeline.dubbed(sequence, answer.samples, answer.rate_hz)
+            else:
+                self._timeline.no_speech(sequence)
+        if isinstance(answer, Dubbed):
+            self._context = Context(
+                transcript=(self._context.transcript + " " + answer.transcript)[-_CONTEXT_CHARACTERS:],
+                translated_text=(self._context.translated_text + " " + answer.translated_text)[-_CONTEXT_CHARACTERS:],
+            )
+
+    # --- what became of a phrase
+
+    def _report(self, decision: Decision) -> None:
+        with self._lock:
+            phrase = self._phrases.pop(decision.sequence)
+        self._metrics.fragments.labels(decision.status).inc()
+        if decision.reason is not None:
+            self._metrics.fallbacks.labels(decision.reason).inc()
+        started_ns = time_of(phrase.span.start)
+        self._metrics.end_to_end_ms.observe((self._now() - started_ns) / 1e6)
+        report = self._line(decision, phrase, started_ns)
+        self._log.info(
+            "fragment",
+            sequenceNumber=report.sequence_number,
+            t0_ms=report.t0_ms,
+            duration_ms=report.duration_ms,
+            sts_rtt_ms=report.rtt_ms,
+            status=report.status,
+            reason=report.reason,
+            margin_ms=report.margin_ms,
+        )
+        self._reporter.send(report)
+
+    def _line(self, decision: Decision, phrase: _Phrase, started_ns: int) -> PhraseReport:
+        dubbed = phrase.answer if isinstance(phrase.answer, Dubbed) else None
+        metadata = dubbed.metadata if dubbed else None
+        return PhraseReport(
+            sequence_number=decision.sequence,
+            t0_ms=started_ns // 10**6,
+            started_at=self._epoch_s + started_ns / 1e9,
+            duration_ms=round(seconds(phrase.span.end - phrase.span.start) * 1000),
+            status=decision.status,
+            reason=decision.reason,
+            message=phrase.message,
+            transcript=dubbed.transcript if dubbed else "",
+            translated_text=dubbed.translated_text if dubbed else "",
+            voice=metadata.tts_model if metadata else "",
+            tempo=metadata.tempo if metadata else None,
+            dubbed_ms=round(len(dubbed.samples) / dubbed.rate_hz * 1000) if dubbed else None,
+            lag_ms=round(decision.lag_samples * 1000 / RATE_HZ),
+            rtt_ms=phrase.answer.rtt_ms if phrase.answer else None,
+            stage_ms=metadata.stage_ms if metadata else {},
+            margin_ms=phrase.margin_ms,
+            notes=metadata.notes if metadata else [],
+        )

@@ -1,0 +1,172 @@
+"""The GStreamer graph of one stream: one pipeline that stays PLAYING for ever.
+
+    [source] --video--> queue --------------------------------------------------> flvmux ! valve ! errorignore ! [sink]
+             --audio--> audioconvert ! audioresample ! S16LE 48 kHz stereo ! appsink   |
+                             Python: pull ... push                                     |
+                        appsrc ! audioconvert ! avenc_aac ------------------------------
+
+The parts in brackets are replaced inside the running pipeline (source.py, sink.py). Video never reaches Python.
+
+Audio is the output's clock: flvmux holds the picture until sound of the same time is there, and the session pushes the
+sound of running time t at t + latency. No element waits for the clock; a frame's delay is exact by construction. The
+muxer's own latency, one second more, is only the net under a session that hangs.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstApp", "1.0")
+from gi.repository import Gst, GstApp  # noqa: E402, F401  (GstApp: makes try_pull_sample and push_buffer appear)
+
+from dubrelay.audio import CHANNELS, NS_PER_S, RATE_HZ, sample_at, time_of  # noqa: E402
+from dubrelay.errors import MediaError, StartupError  # noqa: E402
+
+Gst.init(None)
+
+_PCM = f"audio/x-raw,format=S16LE,layout=interleaved,rate={RATE_HZ},channels={CHANNELS}"
+_BYTES_PER_SAMPLE = 2 * CHANNELS
+_PRIMING_SAMPLES = 1024
+"""avenc_aac's first packet is silence of that length: what is pushed for t would be heard that much later."""
+_TIMESTAMP_JITTER_SAMPLES = RATE_HZ * 2 // 1000
+"""FLV rounds to milliseconds; a larger step than 2 ms is a real one."""
+_SPARE_VIDEO_NS = 10 * NS_PER_S
+
+ELEMENTS = (
+    "appsink appsrc audioconvert audioresample avdec_aac avenc_aac errorignore flvdemux flvmux h264parse h264timestamper "
+    "queue rtmp2sink rtmpsrc rtph264depay rtpmp4gdepay rtspsrc valve"
+).split()
+
+
+@dataclass(frozen=True)
+class Block:
+    """Sound as it came in."""
+
+    at: int
+    """Sample number of its first sample."""
+    pcm: bytes
+    """S16LE, interleaved stereo."""
+
+    @property
+    def count(self) -> int:
+        return len(self.pcm) // _BYTES_PER_SAMPLE
+
+
+def make(element: str, **properties: object) -> Gst.Element:
+    """A new element, or StartupError naming what is not installed."""
+    made = Gst.ElementFactory.make(element)
+    if made is None:
+        raise StartupError(f"GStreamer has no element {element}: run scripts/setup (dubrelay doctor lists what is missing)")
+    for name, value in properties.items():
+        made.set_property(name.replace("_", "-"), value)
+    return made
+
+
+def dispose(*elements: Gst.Element) -> None:
+    """Sets elements that left the pipeline to NULL, on a thread of its own: librtmp and rtspsrc may block there."""
+
+    def to_null() -> None:
+        for element in elements:
+            element.set_state(Gst.State.NULL)
+
+    threading.Thread(target=to_null, name="dispose", daemon=True).start()
+
+
+class MediaPipeline:
+    """The fixed part of the graph, its clock, and the sound that goes out of it and comes back."""
+
+    def __init__(self, latency_ns: int, bitrate_kbps: int) -> None:
+        for name in ELEMENTS:
+            if Gst.ElementFactory.find(name) is None:
+                make(name)
+        self.latency_ns = latency_ns
+        self.graph: Gst.Pipeline = Gst.parse_launch(
+            f"queue name=video max-size-bytes=0 max-size-buffers=0 max-size-time={latency_ns + _SPARE_VIDEO_NS} ! mux.video "
+            f"audioconvert name=audio dithering=none noise-shaping=none ! audioresample ! {_PCM} "
+            "! appsink name=heard sync=false async=false max-buffers=0 enable-last-sample=false "
+            f"appsrc name=said caps={_PCM} format=time is-live=true block=false max-bytes=0 max-buffers=0 max-time=0 "
+            f"! audioconvert ! avenc_aac aac-coder=fast bitrate={bitrate_kbps * 1000} tolerance=2000000 ! mux.audio "
+            f"flvmux name=mux streamable=true skip-backwards-streams=true latency={latency_ns + NS_PER_S} "
+            "! valve name=gate drop=true "
+            "! errorignore name=tail ignore-error=true ignore-notlinked=true ignore-eos=true convert-to=ok"
+        )
+        self.video_in: Gst.Pad = self._named("video").get_static_pad("sink")
+        self.audio_in: Gst.Pad = self._named("audio").get_static_pad("sink")
+        self.gate, self.tail = self._named("gate"), self._named("tail")
+        self._video_queue, self._heard, self._said = self._named("video"), self._named("heard"), self._named("said")
+        self._next_heard: int | None = None
+        self._clock: Gst.Clock = Gst.SystemClock.obtain()
+        self._base_ns: int = self._clock.get_time()
+        self.graph.use_clock(self._clock)
+        self.graph.set_start_time(Gst.CLOCK_TIME_NONE)
+        self.graph.set_base_time(self._base_ns)
+        self.graph.set_state(Gst.State.PLAYING)
+
+    def _named(self, name: str) -> Gst.Element:
+        return self.graph.get_by_name(name)
+
+    def now(self) -> int:
+        """Running time in ns: one clock for everything in this process."""
+        return int(self._clock.get_time() - self._base_ns)
+
+    def pull(self) -> list[Block]:
+        """All sound that has come in since the last call, in order. Blocks that follow each other join exactly."""
+        blocks: list[Block] = []
+        while (sample := self._heard.try_pull_sample(0)) is not None:
+            buffer = sample.get_buffer()
+            running_ns = sample.get_segment().to_running_time(Gst.Format.TIME, buffer.pts)
+            if running_ns == Gst.CLOCK_TIME_NONE:
+                continue
+            at = sample_at(running_ns)
+            if self._next_heard is not None and abs(at - self._next_heard) <= _TIMESTAMP_JITTER_SAMPLES:
+                at = self._next_heard
+            block = Block(at, buffer.extract_dup(0, buffer.get_size()))
+            self._next_heard = at + block.count
+            blocks.append(block)
+        return blocks
+
+    def push(self, at: int, pcm: bytes) -> None:
+        """Sends sound out as that of sample number `at`. Must follow what was pushed before."""
+        buffer = Gst.Buffer.new_wrapped(pcm)
+        buffer.pts = max(0, time_of(at - _PRIMING_SAMPLES))
+        buffer.duration = time_of(len(pcm) // _BYTES_PER_SAMPLE)
+        self._said.emit("push-buffer", buffer)
+
+    def errors(self) -> list[tuple[Gst.Element, str, bool]]:
+        """Elements that failed since the last call: who, why, and whether it was refused for lack of rights."""
+        failed = []
+        wanted = Gst.MessageType.ERROR | Gst.MessageType.WARNING | Gst.MessageType.EOS | Gst.MessageType.LATENCY
+        while (message := self.graph.get_bus().pop_filtered(wanted)) is not None:
+            if message.type == Gst.MessageType.LATENCY:
+                self.graph.recalculate_latency()
+            elif message.type == Gst.MessageType.ERROR:
+                error, _ = message.parse_error()
+                refused = error.matches(Gst.ResourceError.quark(), Gst.ResourceError.NOT_AUTHORIZED)
+                failed.append((message.src, error.message, refused))
+            elif message.type == Gst.MessageType.EOS:
+                failed.append((message.src, "end of stream", False))
+            else:
+                self.warnings += 1
+        return failed
+
+    warnings = 0
+    """Warnings on the bus so far."""
+
+    @property
+    def video_queue_ms(self) -> float:
+        return float(self._video_queue.get_property("current-level-time")) / 1e6
+
+    def stop(self, timeout_s: float = 1.0) -> None:
+        """Leaves PLAYING; gives up after `timeout_s`, since a network element may block."""
+        thread = threading.Thread(target=self.graph.set_state, args=(Gst.State.NULL,), daemon=True)
+        thread.start()
+        thread.join(timeout_s)
+
+
+def unexpected(source: Gst.Element, why: str) -> MediaError:
+    """The error of an element that is neither the input nor the output: only a restart helps."""
+    return MediaError(f"GStreamer element {source.get_name()}: {why}")

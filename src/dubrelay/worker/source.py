@@ -1,0 +1,253 @@
+"""The input side of the graph: connects, notices when the input is gone, and connects again.
+
+Both tracks of a connection keep their distance: they are moved by the same constant from the source's timeline to
+running time. RTMP has one millisecond timeline for both, whose first buffer is taken to be of now; rtspsrc's buffers
+come in running time already.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable
+from threading import Lock
+
+from gi.repository import Gst
+
+from dubrelay.logs import Logger, redact_url
+from dubrelay.worker.pipeline import MediaPipeline, dispose, make
+
+_SILENT_S = 2.0
+"""librtmp tells nothing about a peer that stopped sending."""
+_CONNECT_S = 5.0
+_RETRY_S = (0.25, 1.0)
+_ANCHOR_ERROR_NS = 300_000_000
+_RTSP_JITTER_MS = 200
+
+
+class Source:
+    """The replaceable input. `tend` drives it, from the session's one thread; pads and probes run on GStreamer's."""
+
+    def __init__(self, pipeline: MediaPipeline, url: str, log: Logger, on_first: Callable[[int], None]) -> None:
+        self._pipeline, self._url, self._log, self._on_first = pipeline, url, log, on_first
+        self._connection: _Connection | None = None
+        self._retry_at = 0.0
+        self._retry_s = _RETRY_S[0]
+        self._last_sound = time.monotonic()
+        self.connects = 0
+        self.joins = 0
+        """Connections that delivered something."""
+        self.message = ""
+
+    @property
+    def up(self) -> bool:
+        """Whether the input delivers."""
+        return self._connection is not None and self._connection.anchored and not self._connection.ended
+
+    def heard(self, end_ns: int) -> None:
+        """Sound that ends at this running time has just come in."""
+        self._last_sound = time.monotonic()
+        self._retry_s = _RETRY_S[0]
+        self.message = ""
+        ahead_ns = end_ns - self._pipeline.now()
+        if ahead_ns > _ANCHOR_ERROR_NS and self._connection is not None:
+            self._connection.end(f"its first buffer came {ahead_ns / 1e9:.1f} s late, which would add to the delay")
+
+    def tend(self) -> None:
+        """Looks after the connection; called several times a second."""
+        now = time.monotonic()
+        if self._connection is None:
+            if now >= self._retry_at:
+                self._open()
+        elif self._connection.ended:
+            self._close(self._connection.ended)
+        elif self._connection.has_audio or not self._connection.anchored:
+            limit_s = _SILENT_S if self._connection.anchored else _CONNECT_S
+            if now - max(self._last_sound, self._connection.opened) > limit_s:
+                self._close(f"nothing came for {limit_s:g} s")
+
+    def owns(self, element: Gst.Element) -> bool:
+        """Whether the element is, or is inside, the present connection or one that was just given up."""
+        while element is not None:
+            if element.get_name().startswith("input-"):
+                return True
+            element = element.get_parent()
+        return False
+
+    def failed(self, why: str) -> None:
+        """An element of the input posted an error."""
+        if self._connection is not None:
+            self._connection.end(why)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.remove()
+
+    def _open(self) -> None:
+        self.connects += 1
+        kind = _RtspConnection if self._url.startswith("rtsp") else _RtmpConnection
+        self._connection = kind(self._pipeline, self._url, self.connects, self._on_anchor)
+        self._log.debug("input_connecting", url=redact_url(self._url), attempt=self.connects)
+
+    def _on_anchor(self, running_ns: int) -> None:
+        self.joins += 1
+        self._on_first(running_ns)
+
+    def _close(self, why: str) -> None:
+        assert self._connection is not None
+        level = "warning" if self._connection.anchored else "debug"
+        getattr(self._log, level)("input_lost", url=redact_url(self._url), reason=why)
+        self.message = f"input {redact_url(self._url)}: {why}"
+        self._connection.remove()
+        self._connection = None
+        self._retry_at = time.monotonic() + self._retry_s
+        self._retry_s = min(self._retry_s * 2, _RETRY_S[1])
+
+
+class _Connection:
+    """The elements of one connection, from the network to the two pads of the fixed graph."""
+
+    def __init__(self, pipeline: MediaPipeline, number: int, on_first: Callable[[int], None]) -> None:
+        self._pipeline, self._number, self._on_first = pipeline, number, on_first
+        self._elements: list[Gst.Element] = []
+        self._handlers: list[tuple[Gst.Element, int]] = []
+        self._lock = Lock()
+        self._shift_ns: int | None = None
+        self.opened = time.monotonic()
+        self.anchored = False
+        self.has_audio = False
+        self.ended = ""
+
+    def end(self, why: str) -> None:
+        self.ended = self.ended or why
+
+    def remove(self) -> None:
+        """Takes the elements out of the running pipeline; nothing downstream notices but that nothing comes."""
+        for element, handler in self._handlers:
+            element.disconnect(handler)
+        for pad in (self._pipeline.video_in, self._pipeline.audio_in):
+            peer = pad.get_peer()
+            if peer is not None:
+                peer.unlink(pad)
+        for element in self._elements:
+            element.set_locked_state(True)
+            self._pipeline.graph.remove(element)
+        dispose(*self._elements)
+        self._elements, self._handlers = [], []
+
+    def _add(self, kind: str, **properties: object) -> Gst.Element:
+        element = make(kind, **properties)
+        element.set_name(f"input-{self._number}-{kind}-{len(self._elements)}")
+        self._elements.append(element)
+        self._pipeline.graph.add(element)
+        return element
+
+    def _chain(self, pad: Gst.Pad, target: Gst.Pad, *kinds: str | tuple[str, dict[str, object]]) -> None:
+        """pad ! kinds... ! target"""
+        elements = [self._add(k) if isinstance(k, str) else self._add(k[0], **k[1]) for k in kinds]
+        for left, right in zip(elements, elements[1:], strict=False):
+            left.link(right)
+        if elements:
+            elements[-1].get_static_pad("src").link(target)
+            target = elements[0].get_static_pad("sink")
+        for element in reversed(elements):
+            element.sync_state_with_parent()
+        result = pad.link(target)
+        if result != Gst.PadLinkReturn.OK:
+            self.end(f"its {pad.get_name()} track ({_caps_of(pad)}) cannot be used: {result.value_nick}")
+
+    def _watch(self, pad: Gst.Pad) -> None:
+        pad.add_probe(Gst.PadProbeType.EVENT_DOWNSTREAM, self._on_event)
+        pad.add_probe(Gst.PadProbeType.BUFFER, self._on_first_buffer)
+
+    def _on_event(self, _: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
+        if info.get_event().type == Gst.EventType.EOS:
+            self.end("the publisher left")
+            return Gst.PadProbeReturn.DROP  # flvmux would end with it
+        return Gst.PadProbeReturn.OK
+
+    def _on_first_buffer(self, pad: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
+        pts = info.get_buffer().pts
+        segment = pad.get_sticky_event(Gst.EventType.SEGMENT, 0).parse_segment()
+        running_ns = segment.to_running_time(Gst.Format.TIME, pts)
+        with self._lock:
+            if self._shift_ns is None:
+                self._shift_ns = self._shift_for(pts)
+            if self._shift_ns:
+                # From the PTS, not from the running time: the two pads' segments start at different places.
+                pad.set_offset(self._shift_ns + pts - running_ns)
+                running_ns = pts + self._shift_ns
+            first, self.anchored = not self.anchored, True
+        if first:
+            self._on_first(running_ns)
+        return Gst.PadProbeReturn.REMOVE
+
+    def _shift_for(self, pts: int) -> int:
+        raise NotImplementedError
+
+
+class _RtmpConnection(_Connection):
+    def __init__(self, pipeline: MediaPipeline, url: str, number: int, on_first: Callable[[int], None]) -> None:
+        super().__init__(pipeline, number, on_first)
+        source = self._add("rtmpsrc", location=f"{url} live=1")
+        _silence_librtmp()
+        demux = self._add("flvdemux")
+        self._handlers.append((demux, demux.connect("pad-added", self._on_pad)))
+        source.link(demux)
+        demux.sync_state_with_parent()
+        source.sync_state_with_parent()
+
+    def _on_pad(self, _: Gst.Element, pad: Gst.Pad) -> None:
+        self._watch(pad)
+        if pad.get_name() == "video":
+            self._chain(pad, self._pipeline.video_in)
+        elif pad.get_name() == "audio":
+            self.has_audio = True
+            is_mp3 = pad.get_current_caps().get_structure(0).get_int("mpegversion")[1] == 1
+            kinds = ("mpegaudioparse", "avdec_mp3float") if is_mp3 else ("avdec_aac",)
+            self._chain(pad, self._pipeline.audio_in, *kinds)
+
+    def _shift_for(self, pts: int) -> int:
+        return self._pipeline.now() - pts
+
+
+class _RtspConnection(_Connection):
+    def __init__(self, pipeline: MediaPipeline, url: str, number: int, on_first: Callable[[int], None]) -> None:
+        super().__init__(pipeline, number, on_first)
+        source = self._add("rtspsrc", location=url, protocols=4, latency=_RTSP_JITTER_MS, tcp_timeout=5_000_000)
+        self._handlers.append((source, source.connect("pad-added", self._on_pad)))
+        source.sync_state_with_parent()
+
+    def _on_pad(self, _: Gst.Element, pad: Gst.Pad) -> None:
+        codec = pad.get_current_caps().get_structure(0).get_string("encoding-name")
+        self._watch(pad)
+        if codec == "H264":
+            avc = Gst.Caps.from_string("video/x-h264,stream-format=avc,alignment=au")
+            depay = ("rtph264depay", {"wait_for_keyframe": True})
+            timestamped = ("h264parse", "h264timestamper", ("capsfilter", {"caps": avc}))
+            self._chain(pad, self._pipeline.video_in, depay, *timestamped)
+        elif codec in _RTSP_AUDIO:
+            self.has_audio = True
+            self._chain(pad, self._pipeline.audio_in, *_RTSP_AUDIO[codec])
+        else:
+            self._chain(pad, self._add("fakesink", sync=False, **{"async": False}).get_static_pad("sink"))
+
+    def _shift_for(self, pts: int) -> int:
+        return 0
+
+
+_RTSP_AUDIO = {
+    "MPEG4-GENERIC": ("rtpmp4gdepay", "aacparse", "avdec_aac"),
+    "MPA": ("rtpmpadepay", "mpegaudioparse", "avdec_mp3float"),
+    "OPUS": ("rtpopusdepay", "opusparse", "avdec_opus"),
+}
+
+
+def _caps_of(pad: Gst.Pad) -> str:
+    caps = pad.get_current_caps()
+    return caps.get_structure(0).get_name() if caps is not None else "unknown"
+
+
+def _silence_librtmp() -> None:
+    """GStreamer's plugin sets librtmp to its debug level, which formats a hex dump of every packet."""
+    ctypes.CDLL("librtmp.so.1").RTMP_LogSetLevel(0)
