@@ -20,7 +20,7 @@ _RETRY_S = (0.25, 4.0)
 _BLOCKED_S = 20.0
 _WELL_BYTES = 200_000
 """After so many bytes a connection counts as good, and the next retry is quick again."""
-_AUDIO_TAG, _VIDEO_TAG, _SCRIPT_TAG = 8, 9, 18
+_AUDIO_TAG, _VIDEO_TAG = 8, 9
 
 
 class Sink:
@@ -145,20 +145,20 @@ class _SyncProbe:
 
     def _on_tag(self, _: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
         buffer = info.get_buffer()
-        tag = buffer.extract_dup(0, 17)
+        tag = buffer.extract_dup(0, 13)
         self._left -= 1
-        if len(tag) == 17 and buffer.pts != Gst.CLOCK_TIME_NONE and not buffer.has_flags(Gst.BufferFlags.HEADER):
+        if len(tag) == 13 and buffer.pts != Gst.CLOCK_TIME_NONE and not buffer.has_flags(Gst.BufferFlags.HEADER):
             self._read(tag, buffer.pts)
         if len(self._offset_ns) == 2:
             self.av_sync_ms = (self._offset_ns[_AUDIO_TAG] - self._offset_ns[_VIDEO_TAG]) / 1e6
             self._left = 0
         return Gst.PadProbeReturn.OK if self._left else Gst.PadProbeReturn.REMOVE
 
-    def _read(self, tag: bytes, pts: int) -> None:
+    def _read(self, tag: bytes, decoded_at: int) -> None:
+        """flvmux gives its tags the decoding time as PTS, which is what the tag's stamp means, too."""
         stamp_ms = int.from_bytes(tag[4:7], "big") | tag[7] << 24
         if tag[0] == _VIDEO_TAG and tag[12] == 1:
-            composition_ms = int.from_bytes(tag[13:16], "big", signed=True)
-            self._offset_ns[_VIDEO_TAG] = (stamp_ms + composition_ms) * 10**6 - pts
-            self.delay_ms = (self._pipeline.now() - pts) / 1e6
+            self._offset_ns[_VIDEO_TAG] = stamp_ms * 10**6 - decoded_at
+            self.delay_ms = (self._pipeline.now() - decoded_at) / 1e6
         elif tag[0] == _AUDIO_TAG and tag[12] == 1:
-            self._offset_ns[_AUDIO_TAG] = stamp_ms * 10**6 - pts
+            self._offset_ns[_AUDIO_TAG] = stamp_ms * 10**6 - decoded_at
