@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+
 from media import MediaMtx, access_units, packet_count, publish, record
 from running_worker import RunningWorker
 from waiting import wait_for
@@ -64,7 +65,7 @@ def test_c_the_worker_in_bypass_mode_republishes_the_same_pictures(
     ):
         media.wait_available("live/x/out")
         read = record(media.rtmp("live/x/out"), tmp_path / "out.flv", 5)
-        status = wait_for(lambda: worker.running_status(), 10, "a status line that says running")
+        status = wait_for(worker.running_status, 10, "a status line that says running")
     assert worker.exit_code == 0
 
     pictures, original = access_units(read), access_units(sent)
@@ -85,9 +86,8 @@ def test_c_the_worker_in_bypass_mode_republishes_the_same_pictures(
 
 def make_clip(path: Path, seconds: float) -> None:
     """Noise in the picture makes every access unit different from all others."""
-    subprocess.run(
-        ["ffmpeg", "-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25,noise=alls=20:allf=t"]
-        + ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-t", str(seconds), "-c:v", "libx264"]
-        + ["-preset", "ultrafast", "-bf", "2", "-g", "25", "-pix_fmt", "yuv420p", "-c:a", "aac", "-ac", "2", str(path)],
-        check=True,
-    )
+    picture = "testsrc2=size=320x180:rate=25,noise=alls=20:allf=t"
+    sound = "sine=frequency=440:sample_rate=48000"
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound]
+    video = ["-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-g", "25", "-pix_fmt", "yuv420p"]
+    subprocess.run([*command, "-t", str(seconds), *video, "-c:a", "aac", "-ac", "2", str(path)], check=True)

@@ -62,9 +62,11 @@ class Audio(_Shape):
         except binascii.Error as e:
             raise ValueError(f"audio.data_base64 is not base64: {e}") from e
         if len(raw) % (2 * self.channels):
-            raise ValueError(f"audio.data_base64 is {len(raw)} bytes: not whole 16-bit samples of {self.channels} channel(s)")
+            raise ValueError(
+                f"audio.data_base64 is {len(raw)} bytes: not whole 16-bit samples of {self.channels} channel(s)"
+            )
         pcm = np.frombuffer(raw, "<i2").reshape(-1, self.channels)
-        return (pcm.astype(np.float32) / 32768).mean(axis=1)
+        return np.asarray((pcm.astype(np.float32) / 32768).mean(axis=1), np.float32)
 
 
 class Languages(_Shape):

@@ -21,7 +21,7 @@ def main() -> int:
     try:
         settings = _settings_from(sys.stdin.readline())
     except DubrelayError as e:
-        print(f"dubrelay worker: {e.message}", file=sys.stderr)
+        sys.stderr.write(f"dubrelay worker: {e.message}\n")
         return e.exit_code
     stop = threading.Event()
     threading.Thread(target=_stop_at_end_of_stdin, args=(stop,), name="stdin", daemon=True).start()

@@ -29,7 +29,7 @@ class WorkerMetrics:
         self.bus_errors = Counter("worker_gst_bus_errors", "Errors on GStreamer's bus", registry=r)
         self.bus_warnings = Counter("worker_gst_bus_warnings", "Warnings on GStreamer's bus", registry=r)
         self.reconnects = Counter("worker_reconnects", "Connections after the first one", ["side"], registry=r)
-        self.skipped_ms = Counter("worker_skipped_ms", "Output skipped because the worker was not run in time", registry=r)
+        self.skipped_ms = Counter("worker_skipped_ms", "Output skipped: the worker was not run in time", registry=r)
         for side in ("input", "output"):
             self.reconnects.labels(side)
 

@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from dubrelay import logs, models
@@ -20,7 +21,7 @@ from dubrelay.wire.fragment import Context
 from dubrelay.wire.status import PhraseReport
 from dubrelay.wire.worker import WorkerSettings
 from dubrelay.worker.cut import Span
-from dubrelay.worker.dub import DubClient, Dubbed, DubMetrics, NoSpeech, PhraseFailed
+from dubrelay.worker.dub import Dubbed, DubClient, DubMetrics, NoSpeech, PhraseFailed
 from dubrelay.worker.listen import Listener
 from dubrelay.worker.metrics import WorkerMetrics
 from dubrelay.worker.report import Reporter
@@ -89,13 +90,13 @@ class Phrases:
             self._blocks.put_nowait((at, samples))
             self._waiting_samples += len(samples)
         except queue.Full:
-            self._log.warning("not_listened", reason="the worker is behind", duration_ms=round(seconds(len(samples)) * 1000))
+            self._log.warning(
+                "not_listened", reason="the worker is behind", duration_ms=round(seconds(len(samples)) * 1000)
+            )
 
     def paused(self) -> None:
-        try:
+        with suppress(queue.Full):
             self._blocks.put_nowait(None)
-        except queue.Full:
-            pass
 
     def render(self, at: int, count: int) -> Samples:
         try:

@@ -37,9 +37,25 @@ _TIMESTAMP_JITTER_SAMPLES = RATE_HZ * 2 // 1000
 _SPARE_VIDEO_NS = 10 * NS_PER_S
 
 ELEMENTS = (
-    "appsink appsrc audioconvert audioresample avdec_aac avenc_aac errorignore flvdemux flvmux h264parse h264timestamper "
-    "queue rtmp2sink rtmpsrc rtph264depay rtpmp4gdepay rtspsrc valve"
-).split()
+    "appsink",
+    "appsrc",
+    "audioconvert",
+    "audioresample",
+    "avdec_aac",
+    "avenc_aac",
+    "errorignore",
+    "flvdemux",
+    "flvmux",
+    "h264parse",
+    "h264timestamper",
+    "queue",
+    "rtmp2sink",
+    "rtmpsrc",
+    "rtph264depay",
+    "rtpmp4gdepay",
+    "rtspsrc",
+    "valve",
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +76,9 @@ def make(element: str, **properties: object) -> Gst.Element:
     """A new element, or StartupError naming what is not installed."""
     made = Gst.ElementFactory.make(element)
     if made is None:
-        raise StartupError(f"GStreamer has no element {element}: run scripts/setup (dubrelay doctor lists what is missing)")
+        raise StartupError(
+            f"GStreamer has no element {element}: run scripts/setup (dubrelay doctor lists what is missing)"
+        )
     for name, value in properties.items():
         made.set_property(name.replace("_", "-"), value)
     return made
@@ -85,7 +103,8 @@ class MediaPipeline:
                 make(name)
         self.latency_ns = latency_ns
         self.graph: Gst.Pipeline = Gst.parse_launch(
-            f"queue name=video max-size-bytes=0 max-size-buffers=0 max-size-time={latency_ns + _SPARE_VIDEO_NS} ! mux.video "
+            f"queue name=video max-size-bytes=0 max-size-buffers=0 max-size-time={latency_ns + _SPARE_VIDEO_NS} "
+            "! mux.video "
             f"audioconvert name=audio dithering=none noise-shaping=none ! audioresample ! {_PCM} "
             "! appsink name=heard sync=false async=false max-buffers=0 enable-last-sample=false "
             f"appsrc name=said caps={_PCM} format=time is-live=true block=false max-bytes=0 max-buffers=0 max-time=0 "

@@ -59,7 +59,9 @@ class Sink:
         if self._element is None:
             if not self._armed and now >= self._retry_at:
                 self._armed = True
-                self._pipeline.gate.get_static_pad("sink").add_probe(Gst.PadProbeType.BUFFER, self._connect_on_key_frame)
+                self._pipeline.gate.get_static_pad("sink").add_probe(
+                    Gst.PadProbeType.BUFFER, self._connect_on_key_frame
+                )
             return
         stats = self._element.get_property("stats")
         sent = stats.get_uint64("out-bytes-total")[1] if stats else 0
@@ -76,7 +78,7 @@ class Sink:
             self._probe.look(self._pipeline.tail.get_static_pad("sink"))
 
     def owns(self, element: Gst.Element) -> bool:
-        return element.get_name().startswith("output-")
+        return str(element.get_name()).startswith("output-")
 
     def failed(self, element: Gst.Element, why: str, refused: bool) -> None:
         """An output element posted an error; one of an element given up before is old news."""

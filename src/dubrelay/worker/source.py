@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import pairwise
 from threading import Lock
 
 from gi.repository import Gst
@@ -142,10 +143,10 @@ class _Connection:
         self._pipeline.graph.add(element)
         return element
 
-    def _chain(self, pad: Gst.Pad, target: Gst.Pad, *kinds: str | tuple[str, dict[str, object]]) -> None:
+    def _chain(self, pad: Gst.Pad, target: Gst.Pad, *kinds: str | tuple[str, Mapping[str, object]]) -> None:
         """pad ! kinds... ! target"""
         elements = [self._add(k) if isinstance(k, str) else self._add(k[0], **k[1]) for k in kinds]
-        for left, right in zip(elements, elements[1:], strict=False):
+        for left, right in pairwise(elements):
             left.link(right)
         if elements:
             elements[-1].get_static_pad("src").link(target)
