@@ -23,7 +23,7 @@ _BAR_X, _BAR_STEP, _BAR_Y, _BAR_SIDE = 20, 56, 140, 30
 
 
 def flash_and_beep(path: Path, seconds: int, b_frames: int) -> Path:
-    """H.264 25 fps and AAC 48 kHz stereo at `path`; flash of two frames and beep of 100 ms start together each second."""
+    """H.264 25 fps and AAC 48 kHz stereo; a flash of two frames and a beep of 100 ms start together each second."""
     command = [
         *("ffmpeg", "-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", _picture(), "-f", "lavfi", "-i", _sound()),
         *("-t", str(seconds), "-c:v", "libx264", "-preset", "superfast", "-pix_fmt", "yuv420p", "-b:v", "500k"),

@@ -1,7 +1,7 @@
 """The GStreamer graph of one stream: one pipeline that stays PLAYING for ever.
 
     [source] --video--> queue --------------------------------------------------> flvmux ! valve ! errorignore ! [sink]
-             --audio--> audioconvert ! audioresample ! S16LE 48 kHz stereo ! appsink   |
+             --audio--> audioconvert ! audiobuffersplit ! audioresample ! appsink     |
                              Python: pull ... push                                     |
                         appsrc ! audioconvert ! avenc_aac ------------------------------
 
@@ -39,6 +39,7 @@ _SPARE_VIDEO_NS = 10 * NS_PER_S
 ELEMENTS = (
     "appsink",
     "appsrc",
+    "audiobuffersplit",
     "audioconvert",
     "audioresample",
     "avdec_aac",
@@ -105,7 +106,9 @@ class MediaPipeline:
         self.graph: Gst.Pipeline = Gst.parse_launch(
             f"queue name=video max-size-bytes=0 max-size-buffers=0 max-size-time={latency_ns + _SPARE_VIDEO_NS} "
             "! mux.video "
-            f"audioconvert name=audio dithering=none noise-shaping=none ! audioresample ! {_PCM} "
+            "audioconvert name=audio dithering=none noise-shaping=none "
+            "! audiobuffersplit output-buffer-duration=1/5 alignment-threshold=2000000 discont-wait=0 "
+            f"! audioresample ! {_PCM} "
             "! appsink name=heard sync=false async=false max-buffers=0 enable-last-sample=false "
             f"appsrc name=said caps={_PCM} format=time is-live=true block=false max-bytes=0 max-buffers=0 max-time=0 "
             f"! audioconvert ! avenc_aac aac-coder=fast bitrate={bitrate_kbps * 1000} tolerance=2000000 ! mux.audio "
@@ -117,6 +120,8 @@ class MediaPipeline:
         self.audio_in: Gst.Pad = self._named("audio").get_static_pad("sink")
         self.gate, self.tail = self._named("gate"), self._named("tail")
         self._video_queue, self._heard, self._said = self._named("video"), self._named("heard"), self._named("said")
+        heard_pad = self._heard.get_static_pad("sink")
+        heard_pad.add_probe(Gst.PadProbeType.EVENT_DOWNSTREAM, _drop_end)
         self._next_heard: int | None = None
         self._clock: Gst.Clock = Gst.SystemClock.obtain()
         self._base_ns: int = self._clock.get_time()
@@ -147,6 +152,10 @@ class MediaPipeline:
             self._next_heard = at + block.count
             blocks.append(block)
         return blocks
+
+    def end_of_input(self) -> None:
+        """The source is gone: what the splitter still holds of its sound comes out."""
+        self.audio_in.send_event(Gst.Event.new_eos())
 
     def push(self, at: int, pcm: bytes) -> None:
         """Sends sound out as that of sample number `at`. Must follow what was pushed before."""
@@ -184,6 +193,12 @@ class MediaPipeline:
         thread = threading.Thread(target=self.graph.set_state, args=(Gst.State.NULL,), daemon=True)
         thread.start()
         thread.join(timeout_s)
+
+
+def _drop_end(_: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
+    """An element that saw the end of a stream takes no more; the next source begins a new one for those before it."""
+    ends = info.get_event().type == Gst.EventType.EOS
+    return Gst.PadProbeReturn.DROP if ends else Gst.PadProbeReturn.OK
 
 
 def unexpected(source: Gst.Element, why: str) -> MediaError:

@@ -130,6 +130,7 @@ class _Connection:
             peer = pad.get_peer()
             if peer is not None:
                 peer.unlink(pad)
+        self._pipeline.end_of_input()
         for element in self._elements:
             element.set_locked_state(True)
             self._pipeline.graph.remove(element)

@@ -1,0 +1,283 @@
+"""The dub track and the background by time: what came in is written, phrases are told their fate, blocks come out.
+
+Everywhere the original plays as it came in, except where a phrase says otherwise. A phrase's fate is decided once, when
+the output reaches its first sample: dubbed if the answer is there and its turn is not too late, else the fallback. What
+comes later is dropped. Pure: no clock, no I/O. Not thread-safe: whoever shares it locks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+
+from dubrelay import config
+from dubrelay.audio import RATE_HZ, Ring, Samples, samples_in
+from dubrelay.wire.status import FallbackReason, PhraseStatus
+from dubrelay.worker.cut import Span
+from dubrelay.worker.mix import FALLBACK_MODE, WITHOUT_BACKGROUND, Blend, Mode, Modes, levelled, mixed
+
+STS_RATE_HZ = 16_000
+GAP = samples_in(0.05)
+"""Between the end of one dub and the start of the next."""
+OVERRUN = samples_in(0.4)
+"""How far a dub may reach past the pause that was heard after its phrase, while the next phrase is not known: Spanish
+is longer than English by about that much, and most pauses are longer than what had to be heard of them."""
+_LEAST_ROOM = samples_in(0.3)
+
+Mono = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of a phrase."""
+
+    sequence: int
+    span: Span
+    status: PhraseStatus
+    reason: FallbackReason | None = None
+    placed_at: int | None = None
+    """Sample where the dub starts."""
+    lag_samples: int = 0
+    """How much later than the voice it replaces the dub starts, or would have started."""
+    dub_samples: int = 0
+
+
+@dataclass
+class _Phrase:
+    sequence: int
+    span: Span
+    dub: Mono | None = None
+    """At 48 kHz and at its level."""
+    reason: FallbackReason | None = None
+    silent: bool = False
+    decision: Decision | None = None
+
+    @property
+    def pending(self) -> bool:
+        return self.decision is None and self.dub is None and self.reason is None and not self.silent
+
+    @property
+    def end(self) -> int:
+        """One past the last sample that a decided phrase has a say in."""
+        dub_end = self.dub_end
+        return self.span.end if dub_end is None else max(self.span.end, dub_end)
+
+    @property
+    def dub_end(self) -> int | None:
+        """Where the dub of a phrase that is decided ends."""
+        decision = self.decision
+        if decision is None or decision.placed_at is None:
+            return None
+        return decision.placed_at + decision.dub_samples
+
+
+@dataclass
+class _Runs:
+    """Which samples of a track were written: runs [start, end) in order."""
+
+    runs: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, start: int, end: int) -> None:
+        touching = [run for run in self.runs if run[0] <= end and start <= run[1]]
+        apart = [run for run in self.runs if run not in touching]
+        joined = (min([start, *(run[0] for run in touching)]), max([end, *(run[1] for run in touching)]))
+        self.runs = sorted([*apart, joined])
+
+    def forget(self, before: int) -> None:
+        self.runs = [(max(start, before), end) for start, end in self.runs if end > before]
+
+    def covers(self, start: int, end: int) -> bool:
+        return any(run[0] <= start and end <= run[1] for run in self.runs)
+
+
+class Timeline:
+    """`capacity_s` of sound are held: the latency, and what is asked for of the past."""
+
+    def __init__(self, mix: config.Mix, fallback: config.Fallback, capacity_s: float) -> None:
+        self._capacity = samples_in(capacity_s)
+        self._original, self._background = Ring(self._capacity), Ring(self._capacity)
+        self._background_runs = _Runs()
+        self._blend = Blend(mix)
+        self._fallback = FALLBACK_MODE[fallback]
+        self._max_lag = samples_in(mix.max_lag_s)
+        self._phrases: list[_Phrase] = []  # in the order of their spans
+        self._news: list[Decision] = []
+        self._rendered = 0
+        self._tail: Modes = np.zeros(0, np.int8)  # modes of the last fade - 1 samples that went out
+        self.late_answers = 0
+        """Answers that came after their phrase had been decided."""
+
+    def write_original(self, at: int, samples: Samples) -> None:
+        self._original.write(at, samples)
+
+    def write_background(self, at: int, samples: Samples) -> None:
+        if len(samples):
+            self._background.write(at, samples)
+            self._background_runs.add(at, at + len(samples))
+
+    def add(self, sequence: int, span: Span) -> None:
+        """A phrase that will be dubbed, if all goes well. Spans come in order and do not overlap."""
+        phrase = _Phrase(sequence, span)
+        self._phrases.append(phrase)
+        if span.start < self._rendered:
+            self._decide(phrase)
+
+    def deadline(self, sequence: int) -> int:
+        """The output position at which the phrase's fate is decided: an answer must be there before it is rendered."""
+        return self._find(sequence).span.start
+
+    def room_ms(self, sequence: int) -> int:
+        """How long its dub may be: from where it will be put to where the next phrase's voice begins.
+
+        It will be put where its voice begins, or after the dub before it, taken as long as it is or as its room is.
+        While the next phrase is not known, the room lasts as long as it was quiet after the phrase, and OVERRUN more
+        unless the phrase was cut in the middle of speech. Never less than 0.3 s.
+        """
+        free = 0
+        for i, phrase in enumerate(self._phrases):
+            start = max(phrase.span.voice_start, free)
+            room = max(_LEAST_ROOM, self._next_voice(i) - start)
+            if phrase.sequence == sequence:
+                return room * 1000 // RATE_HZ
+            if phrase.decision is not None:
+                free = max(free, (phrase.dub_end or 0) + GAP)
+            elif phrase.dub is not None:
+                free = start + len(phrase.dub) + GAP
+            elif phrase.pending:
+                free = start + room + GAP
+        raise KeyError(sequence)
+
+    def _next_voice(self, index: int) -> int:
+        if index + 1 < len(self._phrases):
+            return self._phrases[index + 1].span.voice_start - GAP
+        span = self._phrases[index].span
+        return span.quiet_until + (OVERRUN if span.quiet_until > span.end else 0)
+
+    def phrase_audio(self, span: Span) -> Mono:
+        """(n,) the original of a span at 16 kHz, both channels averaged."""
+        middle = self._original.read(span.start, len(span)).mean(axis=1)
+        return np.asarray(soxr.resample(middle, RATE_HZ, STS_RATE_HZ), np.float32)
+
+    def dubbed(self, sequence: int, samples: Mono, rate_hz: int) -> bool:
+        """The answer for a phrase, (n,) in -1..1. False when it came too late: it is dropped and counted."""
+        phrase = self._open(sequence)
+        if phrase is not None:
+            dub = np.asarray(soxr.resample(samples, rate_hz, RATE_HZ), np.float32)
+            phrase.dub = levelled(dub, self._speech(phrase.span))
+        return phrase is not None
+
+    def failed(self, sequence: int, reason: FallbackReason) -> bool:
+        """The phrase cannot be dubbed. False when it had been decided before, as too late."""
+        phrase = self._open(sequence)
+        if phrase is not None:
+            phrase.reason = reason
+        return phrase is not None
+
+    def no_speech(self, sequence: int) -> bool:
+        """The service heard no words: the original stays. False when the answer came too late."""
+        phrase = self._open(sequence)
+        if phrase is not None:
+            phrase.silent = True
+        return phrase is not None
+
+    def render(self, at: int, count: int) -> Samples:
+        """(count, 2) of the output from `at`; blocks follow one another. It decides the phrases that begin in them."""
+        for phrase in takewhile(lambda p: p.span.start < at + count, self._phrases):
+            if phrase.decision is None:
+                self._decide(phrase)
+        before = self._blend.fade - 1
+        tail = self._tail if at == self._rendered and len(self._tail) == before else self._modes(at - before, before)
+        modes = np.concatenate([tail, self._modes(at, count)])
+        self._rendered, self._tail = at + count, modes[len(modes) - before :]
+        original = self._original.read(at, count)
+        weights = self._blend.weights(modes)
+        out = original
+        if weights is not None:
+            out = mixed(weights, original, self._background.read(at, count), self._dub(at, count))
+        self._forget()
+        return out
+
+    def original(self, at: int, count: int) -> Samples:
+        """(count, 2) as it came in, whatever the phrases say."""
+        return self._original.read(at, count)
+
+    def decided(self) -> list[Decision]:
+        """The decisions since the last call, in the order of the phrases."""
+        news, self._news = self._news, []
+        return news
+
+    def _find(self, sequence: int) -> _Phrase:
+        """KeyError when it was never added, or so long ago that it was forgotten."""
+        for phrase in self._phrases:
+            if phrase.sequence == sequence:
+                return phrase
+        raise KeyError(sequence)
+
+    def _open(self, sequence: int) -> _Phrase | None:
+        """A phrase that waits for its answer; an answer for any other counts as late."""
+        for phrase in self._phrases:
+            if phrase.sequence == sequence and phrase.pending:
+                return phrase
+        self.late_answers += 1
+        return None
+
+    def _decide(self, phrase: _Phrase) -> None:
+        span = phrase.span
+        ends = [p.dub_end + GAP for p in self._phrases if p.dub_end is not None]
+        at = max([span.voice_start, *ends])
+        decision = Decision(phrase.sequence, span, "fallback", phrase.reason or "deadline")
+        if phrase.silent:
+            decision = replace(decision, status="no_speech", reason=None)
+        elif phrase.dub is not None and span.start >= self._rendered:
+            decision = replace(decision, lag_samples=at - span.voice_start, dub_samples=len(phrase.dub))
+            if decision.lag_samples <= self._max_lag:
+                decision = replace(decision, status="dubbed", reason=None, placed_at=at)
+        phrase.decision = decision
+        self._news.append(decision)
+
+    def _modes(self, at: int, count: int) -> Modes:
+        """The mode of each sample. A dub that still speaks goes before what the phrase under it would have."""
+        modes = np.full(count, Mode.ORIGINAL, np.int8)
+        for status, mode in (("fallback", self._fallback), ("dubbed", Mode.DUBBED)):
+            for phrase in self._phrases:
+                if phrase.decision is not None and phrase.decision.status == status:
+                    modes[max(0, phrase.span.start - at) : max(0, phrase.end - at)] = mode
+        without = ~self._has_background(at, count)
+        for mode, instead in WITHOUT_BACKGROUND.items():
+            modes[without & (modes == mode)] = instead
+        return modes
+
+    def _has_background(self, at: int, count: int) -> npt.NDArray[np.bool_]:
+        """Where there is background, and will be for as long as it takes to fade it out."""
+        has = np.zeros(count, np.bool_)
+        for start, end in self._background_runs.runs:
+            has[max(0, start - at) : max(0, end - self._blend.fade - at)] = True
+        return has
+
+    def _dub(self, at: int, count: int) -> Mono:
+        out = np.zeros(count, np.float32)
+        for phrase in self._phrases:
+            if phrase.dub is None or phrase.decision is None or phrase.decision.placed_at is None:
+                continue
+            offset = phrase.decision.placed_at - at
+            lo, hi = max(0, offset), min(count, offset + len(phrase.dub))
+            if hi > lo:
+                out[lo:hi] += phrase.dub[lo - offset : hi - offset]
+        return out
+
+    def _speech(self, span: Span) -> Mono:
+        """(n,) of the voice itself: without the background where that is known."""
+        count = span.end - span.voice_start
+        sound = self._original.read(span.voice_start, count)
+        if self._background_runs.covers(span.voice_start, span.end):
+            sound = sound - self._background.read(span.voice_start, count)
+        return np.asarray(sound.mean(axis=1), np.float32)
+
+    def _forget(self) -> None:
+        oldest = self._rendered - self._capacity
+        self._phrases = [p for p in self._phrases if p.decision is None or p.end > oldest]
+        self._background_runs.forget(oldest)

@@ -1,0 +1,53 @@
+"""How likely it is that somebody speaks: the silero network, version 6, one probability per 32 ms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from dubrelay.errors import StartupError
+
+RATE_HZ = 16_000
+FRAME = 512
+_CONTEXT = 64
+
+Mono = npt.NDArray[np.float32]
+
+
+class Vad:
+    """One stream's detector. It remembers what it heard; `reset` makes it forget."""
+
+    def __init__(self, model: Path) -> None:
+        options = ort.SessionOptions()  # type: ignore[attr-defined]
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session: Any = ort.InferenceSession(  # type: ignore[attr-defined]
+                str(model), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as e:  # onnxruntime's own exceptions share no base class
+            raise StartupError(f"{model}: the speech detector cannot be loaded: {e}") from e
+        self.reset()
+
+    def reset(self) -> None:
+        self._h = np.zeros((1, 1, 128), np.float32)
+        self._c = np.zeros((1, 1, 128), np.float32)
+        self._before: Mono = np.zeros(_CONTEXT, np.float32)
+        self._rest: Mono = np.zeros(0, np.float32)
+
+    def push(self, samples: Mono) -> list[float]:
+        """(n,) samples at 16 kHz in blocks of any size -> a probability for each whole frame of 512 so far."""
+        waiting = np.concatenate([self._rest, samples])
+        whole = len(waiting) // FRAME * FRAME
+        self._rest = waiting[whole:]
+        return [self._probability(waiting[i : i + FRAME]) for i in range(0, whole, FRAME)]
+
+    def _probability(self, frame: Mono) -> float:
+        heard = np.concatenate([self._before, frame])
+        self._before = frame[-_CONTEXT:]
+        probability, self._h, self._c = self._session.run(None, {"input": heard[None], "h": self._h, "c": self._c})
+        return float(probability.reshape(-1)[0])

@@ -1,0 +1,54 @@
+"""Sound against picture in `out`, measured where a viewer would see it: flash and beep, read by RTMP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flash_and_beep import av_offset, flash_and_beep
+from media import MediaMtx, publish, record
+from running_worker import RunningWorker
+from waiting import wait_for
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Iterator[MediaMtx]:
+    with MediaMtx(tmp_path) as server:
+        yield server
+
+
+@pytest.mark.parametrize("b_frames", [0, 2])
+def test_sound_and_picture_are_within_5_ms(media: MediaMtx, tmp_path: Path, b_frames: int) -> None:
+    clip = flash_and_beep(tmp_path / "clip.mp4", 25, b_frames)
+    with (
+        publish(media.rtmp("live/x/in"), file=clip),
+        RunningWorker(media.rtmp("live/x/in"), media.rtmp("live/x/out"), mode="bypass", directory=tmp_path),
+    ):
+        media.wait_available("live/x/out")
+        offset = av_offset(record(media.rtmp("live/x/out"), tmp_path / "out.flv", 10))
+    assert offset.pairs >= 8
+    assert offset.mismatches == 0
+    assert -5 <= offset.min_ms <= offset.max_ms <= 5
+
+
+def test_sync_holds_after_the_publisher_left_and_came_back_and_the_output_never_stopped(
+    media: MediaMtx, tmp_path: Path
+) -> None:
+    clip = flash_and_beep(tmp_path / "clip.mp4", 40, 2)
+    with RunningWorker(media.rtmp("live/x/in"), media.rtmp("live/x/out"), mode="bypass", directory=tmp_path) as worker:
+        with publish(media.rtmp("live/x/in"), file=clip):
+            media.wait_available("live/x/out")
+            source_id = media.api("/v3/paths/get/live/x/out")["source"]["id"]
+        worker.logged("input_lost")
+        with publish(media.rtmp("live/x/in"), file=clip):
+            wait_for(lambda: worker.metric('worker_reconnects_total{side="input"}') == 1, 15, "the input to be back")
+            media.wait_available("live/x/out")
+            offset = av_offset(record(media.rtmp("live/x/out"), tmp_path / "out.flv", 10))
+        assert media.api("/v3/paths/get/live/x/out")["source"]["id"] == source_id
+        assert worker.metric('worker_reconnects_total{side="output"}') == 0
+    assert offset.pairs >= 7
+    assert offset.mismatches == 0
+    assert -5 <= offset.min_ms <= offset.max_ms <= 5
