@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))  # the benches stand on the same real MediaMTX, publisher and worker as the tests
+sys.path.insert(0, str(ROOT / "tests"))  # the same real MediaMTX, publisher and worker as in the tests
 
 
 def arguments(description: str, **defaults: float) -> argparse.Namespace:
@@ -43,5 +43,7 @@ def finish(
     console.print(table)
     console.print(("MISSED: " if missed else "ok: ") + summary, highlight=False)
     if json_file is not None:
-        json_file.write_text(json.dumps({"title": title, "rows": list(rows), "missed": missed}, indent=1), encoding="utf-8")
+        json_file.write_text(
+            json.dumps({"title": title, "rows": list(rows), "missed": missed}, indent=1), encoding="utf-8"
+        )
     return int(missed)

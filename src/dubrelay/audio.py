@@ -41,7 +41,7 @@ def gain(db: float) -> float:
 
 def from_pcm(pcm: bytes) -> Samples:
     """Interleaved S16LE stereo -> (n, 2)."""
-    return np.frombuffer(pcm, "<i2").reshape(-1, CHANNELS).astype(np.float32) / 32768
+    return np.frombuffer(pcm, "<i2").reshape(-1, CHANNELS).astype(np.float32) / np.float32(32768)
 
 
 def to_pcm(samples: Samples) -> bytes:

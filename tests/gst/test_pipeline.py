@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+
 from dubrelay.audio import RATE_HZ, from_pcm, sample_at, samples_in
 from dubrelay.errors import StartupError
 from dubrelay.worker.pipeline import Block, Gst, MediaPipeline, make
@@ -63,7 +65,7 @@ class Output:
 
 def play(pipeline: MediaPipeline, clip: Path) -> None:
     """The file, in real time, as a connection of source.py would deliver it."""
-    source, pace, demux = make("filesrc", location=str(clip)), make("identity", sync=True), make("flvdemux")
+    source, demux = make("filesrc", location=str(clip)), make("flvdemux")
     for element in (source, demux):
         pipeline.graph.add(element)
     source.link(demux)
@@ -75,7 +77,7 @@ def play(pipeline: MediaPipeline, clip: Path) -> None:
         pad.set_offset(pipeline.now())
         for element in chain:
             pipeline.graph.add(element)
-        for left, right in zip(chain, chain[1:], strict=False):
+        for left, right in pairwise(chain):
             left.link(right)
         chain[-1].get_static_pad("src").link(target)
         for element in reversed(chain):
@@ -135,7 +137,7 @@ def test_sound_comes_in_without_gap_and_overlap_and_pictures_go_out_as_they_were
         wait_for(lambda: output.key_frames == 6, 10, "the key frames of 6 s")
     finally:
         pump.stop()
-    steps = [later.at - (block.at + block.count) for block, later in zip(pump.blocks, pump.blocks[1:], strict=False)]
+    steps = [later.at - (block.at + block.count) for block, later in pairwise(pump.blocks)]
     assert set(steps) == {0}
     assert click_distances(pump.blocks) == pytest.approx([samples_in(1)] * 4, abs=2)
 

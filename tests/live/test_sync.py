@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from flash_and_beep import av_offset, flash_and_beep
 from media import MediaMtx, publish, record
 from running_worker import RunningWorker

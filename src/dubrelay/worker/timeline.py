@@ -54,6 +54,8 @@ class _Phrase:
     """At 48 kHz and at its level."""
     reason: FallbackReason | None = None
     silent: bool = False
+    promised: int = 0
+    """The room that was last told for it, in samples."""
     decision: Decision | None = None
 
     @property
@@ -133,7 +135,8 @@ class Timeline:
     def room_ms(self, sequence: int) -> int:
         """How long its dub may be: from where it will be put to where the next phrase's voice begins.
 
-        It will be put where its voice begins, or after the dub before it, taken as long as it is or as its room is.
+        It will be put where its voice begins, or after the dub before it, taken as long as it is, or as the room that
+        was told for it.
         While the next phrase is not known, the room lasts as long as it was quiet after the phrase, and OVERRUN more
         unless the phrase was cut in the middle of speech. Never less than 0.3 s.
         """
@@ -142,13 +145,14 @@ class Timeline:
             start = max(phrase.span.voice_start, free)
             room = max(_LEAST_ROOM, self._next_voice(i) - start)
             if phrase.sequence == sequence:
+                phrase.promised = room
                 return room * 1000 // RATE_HZ
             if phrase.decision is not None:
                 free = max(free, (phrase.dub_end or 0) + GAP)
             elif phrase.dub is not None:
                 free = start + len(phrase.dub) + GAP
             elif phrase.pending:
-                free = start + room + GAP
+                free = start + (phrase.promised or room) + GAP
         raise KeyError(sequence)
 
     def _next_voice(self, index: int) -> int:

@@ -22,13 +22,11 @@ class Vad:
     """One stream's detector. It remembers what it heard; `reset` makes it forget."""
 
     def __init__(self, model: Path) -> None:
-        options = ort.SessionOptions()  # type: ignore[attr-defined]
+        options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
-            self._session: Any = ort.InferenceSession(  # type: ignore[attr-defined]
-                str(model), options, providers=["CPUExecutionProvider"]
-            )
+            self._session: Any = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         except Exception as e:  # onnxruntime's own exceptions share no base class
             raise StartupError(f"{model}: the speech detector cannot be loaded: {e}") from e
         self.reset()

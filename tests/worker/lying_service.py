@@ -1,0 +1,143 @@
+"""A speech service on a free port that does what a test asks of it: answers, refuses, hangs, drips, lies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+import uvicorn
+
+from dubrelay.wire.fragment import PROCESS_PATH, Audio, Metadata, ProcessResult
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Behaviour = Callable[[dict[str, Any], Send], Awaitable[None]]
+
+
+async def until(condition: Callable[[], object], what: str, timeout_s: float = 10) -> None:
+    """As waiting.wait_for, on an event loop."""
+    ends = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < ends, f"waited {timeout_s:g} s for {what}"
+        await asyncio.sleep(0.01)
+
+
+async def respond(send: Send, status: int, body: bytes, **headers: str) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": _raw(headers)})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+
+
+def success(request: dict[str, Any], **changes: Any) -> bytes:
+    t = np.arange(24_000, dtype=np.float32) / 24_000
+    audio = Audio.from_samples(0.2 * np.sin(2 * np.pi * 300 * t).astype(np.float32), 24_000)
+    result = ProcessResult(
+        fragment_id=request["fragment_id"], status="success", dubbed_audio=audio, transcript="Hi",
+        translated_text="Hola", metadata=Metadata(tts_model="tone"),
+    )  # fmt: skip
+    return result.model_copy(update=changes).model_dump_json().encode()
+
+
+async def answers(request: dict[str, Any], send: Send) -> None:
+    await respond(send, 200, success(request))
+
+
+async def hangs(_: dict[str, Any], __: Send) -> None:
+    await asyncio.Event().wait()
+
+
+async def drips(request: dict[str, Any], send: Send) -> None:
+    """A byte now and then: no single read ever takes long."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for byte in success(request):
+        await send({"type": "http.response.body", "body": bytes([byte]), "more_body": True})
+        await asyncio.sleep(0.05)
+
+
+async def floods(_: dict[str, Any], send: Send) -> None:
+    """50 MB and more."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _i in range(500):
+        await send({"type": "http.response.body", "body": b"a" * 1_000_000, "more_body": True})
+
+
+async def lies_about_the_fragment(request: dict[str, Any], send: Send) -> None:
+    await respond(send, 200, success(request, fragment_id="another"))
+
+
+async def says_nonsense(_: dict[str, Any], send: Send) -> None:
+    await respond(send, 200, b"<html>It works!</html>")
+
+
+async def breaks_off(request: dict[str, Any], send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": _raw({"content_length": "100000"})})
+    await send({"type": "http.response.body", "body": success(request)[:100], "more_body": True})
+    raise ConnectionAbortedError("the test wants the connection to break here")
+
+
+def refuses(status: int, code: str | None, *, retryable: bool = False, **headers: str) -> Behaviour:
+    async def refuse(request: dict[str, Any], send: Send) -> None:
+        error = {"code": code, "stage": None, "message": "as the test wishes", "retryable": retryable}
+        body = {"fragment_id": request["fragment_id"], "status": "error", "error": error}
+        await respond(send, status, json.dumps(body).encode() if code else b"<html>no</html>", **headers)
+
+    return refuse
+
+
+class Service:
+    """`behaviours` are used one request each; the last one stays."""
+
+    def __init__(self) -> None:
+        self.behaviours: list[Behaviour] = [answers]
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.url = ""
+
+    async def __call__(
+        self, scope: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]], send: Send
+    ) -> None:
+        assert scope["path"] == PROCESS_PATH
+        body = b""
+        while (message := await receive()).get("more_body", False):
+            body += message["body"]
+        request = json.loads(body + message["body"])
+        self.requests.append(request)
+        self.headers.append({name.decode(): value.decode() for name, value in scope["headers"]})
+        behaviour = self.behaviours.pop(0) if len(self.behaviours) > 1 else self.behaviours[0]
+        answer = asyncio.ensure_future(behaviour(request, send))
+        gone = asyncio.ensure_future(self._gone(receive))
+        await asyncio.wait([answer, gone], return_when=asyncio.FIRST_COMPLETED)
+        gone.cancel()
+        if answer.done():
+            answer.result()
+        answer.cancel()
+
+    @staticmethod
+    async def _gone(receive: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[Service]:
+    service = Service()
+    config = uvicorn.Config(
+        service, host="127.0.0.1", port=0, log_level="critical", lifespan="off", timeout_graceful_shutdown=1
+    )  # type: ignore[arg-type]
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+    await until(lambda: server.started, "the service to start")
+    port = server.servers[0].sockets[0].getsockname()[1]
+    service.url = f"http://127.0.0.1:{port}"
+    try:
+        yield service
+    finally:
+        server.should_exit = True
+        await task
