@@ -136,15 +136,24 @@ class StsClient(_Section):
 
 
 class StsMock(_Section):
-    """The faults the mock engines put in, all seeded (contracts, section 3)."""
+    """What the mock synthesiser says: a tone as long as the phrase, or the phrase itself."""
 
     voice: Literal["tone", "pass-through"] = "tone"
+
+
+class StsFaults(_Section):
+    """What is put in between the service's engines, mock or real, and its client; all seeded (contracts, section 3)."""
+
     delay_ms: int = Field(0, ge=0, le=60_000)
     jitter_ms: int = Field(0, ge=0, le=60_000)
     fail_rate: float = Field(0.0, ge=0, le=1)
     hang_rate: float = Field(0.0, ge=0, le=1)
     garbage_rate: float = Field(0.0, ge=0, le=1)
     seed: int = 0
+
+    @property
+    def present(self) -> bool:
+        return any((self.delay_ms, self.jitter_ms, self.fail_rate, self.hang_rate, self.garbage_rate))
 
 
 class Sts(_Section):
@@ -158,9 +167,10 @@ class Sts(_Section):
     asr_threads: int = Field(1, ge=1, le=64)
     tts_threads: int = Field(2, ge=1, le=64)
     max_tempo: float = Field(1.45, ge=1, le=2)
-    min_tempo: float = Field(0.85, ge=0.5, le=1)
+    min_tempo: float = Field(1.0, ge=0.5, le=1)
     max_queue: int = Field(16, ge=1, le=1000)
     mock: StsMock = StsMock()
+    faults: StsFaults = StsFaults()
 
     @property
     def url(self) -> str:
@@ -210,11 +220,34 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
             raise ConfigError(f"{path}: not valid TOML: {e}") from e
     for name, text in environ.items():
         if name.startswith(ENV_PREFIX) and "__" in name:
-            _put(values, name.removeprefix(ENV_PREFIX).lower().split("__"), _from_text(text), f"environment {name}")
+            _put(values, name.removeprefix(ENV_PREFIX).lower().split("__"), from_text(text), f"environment {name}")
     for key, value in (overrides or {}).items():
         if value is not None:
             _put(values, key.split("."), value, f"flag for {key}")
     return validated(Settings, values, str(path) if path else "settings")
+
+
+def to_environ(settings: Settings) -> dict[str, str]:
+    """The environment from which `load(None, ...)` makes the same settings: how a parent hands its own to a child.
+
+    With secrets in the clear: a process' environment can be read by its own user only, unlike its arguments.
+    """
+    environ: dict[str, str] = {}
+    _collect(settings, ENV_PREFIX, environ)
+    return environ
+
+
+def _collect(section: BaseModel, prefix: str, environ: dict[str, str]) -> None:
+    for key, value in section:
+        name = prefix + key.upper()
+        if isinstance(value, BaseModel):
+            _collect(value, name + "__", environ)
+        elif isinstance(value, SecretStr):
+            environ[name] = value.get_secret_value()
+        elif isinstance(value, list):
+            environ[name] = json.dumps(value)
+        elif value is not None:
+            environ[name] = str(value)
 
 
 M = TypeVar("M", bound=BaseModel)
@@ -239,8 +272,8 @@ def _problem(error: Any) -> str:
     return f"{key} = {shown}: {message}"
 
 
-def _from_text(text: str) -> Any:
-    """Lists and tables may be given as JSON in the environment; all else is text that pydantic converts."""
+def from_text(text: str) -> Any:
+    """The value of a variable or flag: JSON for lists and tables, else text that pydantic converts."""
     if text[:1] in "[{":
         try:
             return json.loads(text)

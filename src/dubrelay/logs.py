@@ -74,6 +74,10 @@ def setup(component: str, level: str = "info", style: Literal["auto", "json", "t
     )
 
 
+def is_set_up() -> bool:
+    return structlog.is_configured()
+
+
 def get() -> Logger:
     """The logger of this process. What belongs to one flow is bound with `.bind(streamId=..., runId=...)`."""
     logger: Logger = structlog.stdlib.get_logger("dubrelay")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Annotated, Literal
 
 import numpy as np
@@ -59,7 +58,7 @@ class Audio(_Shape):
         """(n,) samples in -1..1, channels averaged. ValueError when the data is not such PCM."""
         try:
             raw = base64.b64decode(self.data_base64, validate=True)
-        except binascii.Error as e:
+        except ValueError as e:  # binascii.Error, and what text that is not ASCII raises
             raise ValueError(f"audio.data_base64 is not base64: {e}") from e
         if len(raw) % (2 * self.channels):
             raise ValueError(

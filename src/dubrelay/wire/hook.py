@@ -14,7 +14,8 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from typing import Literal, TypedDict, get_args
+from dataclasses import asdict, dataclass
+from typing import Literal, get_args
 from urllib.parse import unquote_plus, urlsplit
 
 EVENTS_PATH = "/v1/mediamtx/events"
@@ -28,30 +29,32 @@ EventName = Literal["ready", "not-ready"]
 Action = Literal["start", "none", "stop-scheduled"]
 
 
-class HookEvent(TypedDict):
+@dataclass(frozen=True)
+class HookEvent:
     """The body of a POST to EVENTS_PATH/ready or EVENTS_PATH/not-ready."""
 
     path: str
     query: str
     """As the publisher sent it: `lang=es&voice=default`."""
-    sourceType: str
-    sourceId: str
+    sourceType: str  # noqa: N815 -- the name on the wire
+    sourceId: str  # noqa: N815
 
 
-class HookAnswer(TypedDict):
-    requestId: str
-    streamId: str
+@dataclass(frozen=True)
+class HookAnswer:
+    requestId: str  # noqa: N815
+    streamId: str  # noqa: N815
     action: Action
 
 
 def event_from(environ: Mapping[str, str]) -> HookEvent:
-    return {
-        "path": environ["MTX_PATH"],
+    return HookEvent(
+        path=environ["MTX_PATH"],
         # MediaMTX URL-encodes the whole query once more than the publisher did.
-        "query": unquote_plus(environ.get("MTX_QUERY", "")),
-        "sourceType": environ.get("MTX_SOURCE_TYPE", ""),
-        "sourceId": environ.get("MTX_SOURCE_ID", ""),
-    }
+        query=unquote_plus(environ.get("MTX_QUERY", "")),
+        sourceType=environ.get("MTX_SOURCE_TYPE", ""),
+        sourceId=environ.get("MTX_SOURCE_ID", ""),
+    )
 
 
 def post(name: str, event: HookEvent, url: str, token: str) -> None:
@@ -63,7 +66,8 @@ def post(name: str, event: HookEvent, url: str, token: str) -> None:
     headers = {"Content-Type": "application/json"}
     if token:
         headers[TOKEN_HEADER] = token
-    connection.request("POST", f"{server.path.rstrip('/')}{EVENTS_PATH}/{name}", json.dumps(event).encode(), headers)
+    body = json.dumps(asdict(event)).encode()
+    connection.request("POST", f"{server.path.rstrip('/')}{EVENTS_PATH}/{name}", body, headers)
     answer = connection.getresponse()
     if answer.status != http.client.ACCEPTED:
         raise OSError(f"the orchestrator answered {answer.status}")

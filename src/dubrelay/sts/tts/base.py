@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -49,4 +49,24 @@ class Tts(Protocol):
 
     def speak(self, prepared: Prepared, tempo: float) -> Speech:
         """`tempo` within min_tempo..max_tempo: 1.25 speaks a quarter faster. Safe to call from several threads."""
+        ...
+
+
+@dataclass(frozen=True)
+class Original:
+    """The phrase that is being replaced."""
+
+    samples: npt.NDArray[np.float32]
+    """(n,) mono in -1..1."""
+    rate_hz: int
+    room_s: float
+    """How long the dub may last."""
+
+
+@runtime_checkable
+class FollowsOriginal(Protocol):
+    """A synthesiser whose speech also depends on the sound it replaces, not on the text alone."""
+
+    def follow(self, prepared: Prepared, original: Original) -> Prepared:
+        """`prepared` again, now for this original. Called between `prepare` and `speak`."""
         ...

@@ -1,0 +1,275 @@
+"""The commands. Each reads the settings once and hands them to its room, which is imported only then.
+
+Settings come from --config (or ./dubrelay.toml, or the built-in defaults), then DUBRELAY_SECTION__KEY of the
+environment, then --set and the flags of the command itself.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import uuid
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dubrelay import __version__, config, logs
+from dubrelay.config import Settings
+from dubrelay.errors import EXIT_OK, ConfigError, StartupError
+
+DEFAULT_CONFIG = Path("dubrelay.toml")
+MOCK_ENGINES: dict[str, Any] = {"sts.asr": ["mock"], "sts.mt": ["mock"], "sts.tts": ["mock"], "sts.tts_fast": []}
+
+app = typer.Typer(
+    name="dubrelay",
+    help="Self-hosted live dubbing: a stream goes in, the same picture comes out in another language.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Settings (TOML). Default: ./dubrelay.toml if it is there."),
+]
+SetKeys = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as worker.latency_s=6; may be repeated."),
+]
+
+
+class Mode(StrEnum):
+    bypass = "bypass"
+    dub = "dub"
+
+
+class Protocol(StrEnum):
+    auto = "auto"
+    rtmp = "rtmp"
+    rtsp = "rtsp"
+
+
+def settings_from(file: Path | None, keys: list[str] | None, flags: dict[str, Any] | None = None) -> Settings:
+    """The settings of this process; flags that are None leave their key alone."""
+    overrides: dict[str, Any] = {}
+    for given in keys or []:
+        key, equals, value = given.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {given}: must be KEY=VALUE, such as worker.latency_s=6")
+        overrides[key.strip()] = config.from_text(value)
+    if file is None and DEFAULT_CONFIG.is_file():
+        file = DEFAULT_CONFIG
+    return config.load(file, os.environ, overrides | (flags or {}))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dubrelay {__version__}")
+        raise typer.Exit(EXIT_OK)
+
+
+@app.callback()
+def dubrelay(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def up(config_file: ConfigFile = None, keys: SetKeys = None) -> int:
+    """Start everything on this machine and wait for publishers."""
+    from dubrelay import stack  # noqa: PLC0415
+
+    settings = settings_from(config_file, keys)
+    try:
+        with stack.running(settings, _say):
+            typer.echo(_where(settings))
+            signal.pause()
+    except KeyboardInterrupt:
+        _say("stopped")
+    return EXIT_OK
+
+
+def _say(line: str) -> None:
+    typer.echo(f"dubrelay: {line}", err=True)
+
+
+def _where(settings: Settings) -> str:
+    """Where to publish and where to watch."""
+    m = settings.mediamtx
+    rtmp, dub = f"rtmp://{m.host}:{m.rtmp_port}", settings.dub
+    delay = f"{settings.worker.latency_s:g} s"
+    return f"""
+Everything is up: {dub.source_language} to {dub.target_language}, {delay} behind. STREAM is a name of your choice.
+
+  publish   OBS     server {rtmp}/live   stream key STREAM/in
+            ffmpeg  ffmpeg -re -i FILE -c:v libx264 -g 50 -pix_fmt yuv420p -c:a aac -f flv {rtmp}/live/STREAM/in
+  watch     browser http://{m.host}:{m.hls_port}/live/STREAM/out/
+            player  {rtmp}/live/STREAM/out
+  look      status  {settings.orchestrator.url}/     metrics {settings.orchestrator.url}/metrics
+            logs    {settings.paths.state_dir / "log"}/
+
+Ctrl-C ends all of it."""
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float | None, typer.Option(min=1, help="Stop after so long; then a summary.")] = None,
+    source: Annotated[Path | None, typer.Option("--input", help="A recording, or a folder of them.")] = None,
+    target: Annotated[str | None, typer.Option("--to", help="Language to dub into.")] = None,
+    config_file: ConfigFile = None,
+    keys: SetKeys = None,
+) -> int:
+    """Start everything, publish a programme, and show each phrase as it is dubbed."""
+    from dubrelay import demo as room  # noqa: PLC0415
+
+    settings = settings_from(config_file, keys)
+    return room.run(settings, seconds, source, target or settings.dub.target_language)
+
+
+@app.command()
+def dub(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="wav, mp4, ...")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="wav, mp4, ...")],
+    target: Annotated[str | None, typer.Option("--to", help="Language to dub into.")] = None,
+    spoken: Annotated[str | None, typer.Option("--from", help="Language that is spoken.")] = None,
+    config_file: ConfigFile = None,
+    keys: SetKeys = None,
+) -> int:
+    """Dub a file, without servers."""
+    from rich.progress import Progress  # noqa: PLC0415
+
+    from dubrelay import offline  # noqa: PLC0415
+
+    settings = settings_from(config_file, keys, {"dub.target_language": target, "dub.source_language": spoken})
+    with Progress(transient=True) as bar:
+        task = bar.add_task(f"dubbing {source.name}", total=None)
+        report = offline.dub_file(
+            settings,
+            source,
+            out,
+            settings.dub.target_language,
+            settings.dub.source_language,
+            lambda done, total: bar.update(task, completed=done, total=total or None),
+        )
+    typer.echo(
+        f"{out}: {report.seconds:.1f} s, {report.dubbed} phrases dubbed, {report.failed} failed, "
+        f"{report.original} left in the original, {report.no_speech} without speech"
+    )
+    for message in report.messages:
+        _say(message)
+    return EXIT_OK
+
+
+@app.command()
+def orchestrator(config_file: ConfigFile = None, keys: SetKeys = None) -> int:
+    """Run the orchestrator: one worker for each stream that MediaMTX has."""
+    from dubrelay.orchestrator.app import serve  # noqa: PLC0415
+
+    settings = settings_from(config_file, keys)
+    logs.setup("orchestrator", settings.log.level, settings.log.format)
+    serve(settings)
+    return EXIT_OK
+
+
+@app.command()
+def worker(
+    stream: Annotated[str, typer.Argument(metavar="STREAM", help="Reads live/STREAM/in, publishes live/STREAM/out.")],
+    mode: Annotated[Mode | None, typer.Option(help="bypass: republish only.")] = None,
+    protocol: Annotated[Protocol | None, typer.Option("--input", help="auto is rtmp here.")] = None,
+    metrics_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Serve /metrics on loopback.")] = None,
+    config_file: ConfigFile = None,
+    keys: SetKeys = None,
+) -> int:
+    """Run one worker by itself, without an orchestrator."""
+    from dubrelay.worker.run import run  # noqa: PLC0415
+
+    settings = settings_from(config_file, keys, {"worker.mode": mode, "worker.input": protocol})
+    return run(_worker_settings(settings, stream), metrics_port=metrics_port)
+
+
+def _worker_settings(settings: Settings, stream: str) -> Any:
+    from dubrelay.wire.worker import WorkerSettings  # noqa: PLC0415
+
+    values = {
+        "stream_id": stream,
+        "run_id": uuid.uuid4().hex,
+        "input_url": settings.mediamtx.input_url(stream, "rtsp" if settings.worker.input == "rtsp" else "rtmp"),
+        "output_url": settings.mediamtx.output_url(stream),
+        **{name: getattr(settings, name) for name in WorkerSettings.model_fields if name in Settings.model_fields},
+    }
+    return config.validated(WorkerSettings, values, "worker")
+
+
+@app.command()
+def sts(
+    mock: Annotated[bool, typer.Option("--mock", help="Mock engines: a tone instead of speech.")] = False,
+    mock_delay_ms: Annotated[int | None, typer.Option(help="Answer so much later.")] = None,
+    mock_jitter_ms: Annotated[int | None, typer.Option(help="And up to so much more.")] = None,
+    mock_fail_rate: Annotated[float | None, typer.Option(help="Share of requests that fail, 0 to 1.")] = None,
+    mock_hang_rate: Annotated[float | None, typer.Option(help="Share that is never answered.")] = None,
+    mock_garbage_rate: Annotated[float | None, typer.Option(help="Share that gets nonsense.")] = None,
+    config_file: ConfigFile = None,
+    keys: SetKeys = None,
+) -> int:
+    """Run the speech-to-speech service."""
+    from dubrelay.sts.app import serve  # noqa: PLC0415
+
+    faults = {
+        "sts.faults.delay_ms": mock_delay_ms,
+        "sts.faults.jitter_ms": mock_jitter_ms,
+        "sts.faults.fail_rate": mock_fail_rate,
+        "sts.faults.hang_rate": mock_hang_rate,
+        "sts.faults.garbage_rate": mock_garbage_rate,
+    }
+    settings = settings_from(config_file, keys, faults | (MOCK_ENGINES if mock else {}))
+    logs.setup("sts", settings.log.level, settings.log.format)
+    serve(settings)
+    return EXIT_OK
+
+
+@app.command()
+def doctor(
+    installed: Annotated[bool, typer.Option("--installed", help="Only what is installed, no ports, no room.")] = False,
+    config_file: ConfigFile = None,
+    keys: SetKeys = None,
+) -> int:
+    """Say of each thing needed whether it is there, and what to do if not."""
+    from dubrelay import doctor as room  # noqa: PLC0415
+
+    settings = settings_from(config_file, keys)
+    rows = room.installed(settings) if installed else room.check(settings)
+    room.show(rows)
+    return EXIT_OK if all(row.ok for row in rows) else StartupError.exit_code
+
+
+@app.command()
+def engines(
+    assemble: Annotated[bool, typer.Option("--assemble", help="First assemble the bundled models (set-up).")] = False,
+    config_file: ConfigFile = None,
+    keys: SetKeys = None,
+) -> int:
+    """List the engines for each stage, and what each would need."""
+    from dubrelay import models  # noqa: PLC0415
+
+    settings = settings_from(config_file, keys)
+    if assemble:
+        models.assemble(settings.paths, _say)
+    _show_engines(settings)
+    return EXIT_OK
+
+
+def _show_engines(settings: Settings) -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    from dubrelay.sts.engines import describe  # noqa: PLC0415
+
+    configured = {*settings.sts.asr, *settings.sts.mt, *settings.sts.tts, *settings.sts.tts_fast}
+    table = Table("stage", "engine", "in use", "languages", "licence", "needs")
+    for info in describe(settings.sts, settings.paths):
+        in_use = "yes" if info.name in configured else ""
+        table.add_row(info.stage, info.name, in_use, " ".join(info.languages), info.licence, info.missing or "-")
+    Console().print(table)

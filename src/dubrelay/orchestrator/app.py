@@ -1,0 +1,133 @@
+"""The orchestrator as a web application, and the process that serves it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from http import HTTPStatus
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from dubrelay import logs
+from dubrelay.config import Settings
+from dubrelay.errors import StartupError
+from dubrelay.orchestrator.api import api_routes
+from dubrelay.orchestrator.hooks import Refused, hook_routes
+from dubrelay.orchestrator.mediamtx import ControlApi
+from dubrelay.orchestrator.metrics import OrchestratorMetrics
+from dubrelay.orchestrator.reconcile import Reconciler
+from dubrelay.orchestrator.supervisor import Supervisor
+
+SHUTDOWN_S = 2
+
+
+def build_app(settings: Settings, supervisor: Supervisor | None = None) -> FastAPI:
+    """Streams are served for as long as the application's lifespan; at its end every worker is stopped."""
+    metrics = OrchestratorMetrics()
+    media = ControlApi(settings.mediamtx.api_url)
+    reconciler = Reconciler(
+        settings, media, supervisor or Supervisor(settings.orchestrator), metrics.worker_restarts.inc
+    )
+    metrics.watch(
+        states=lambda: [live.view().state for live in reconciler.streams.values()],
+        workers=lambda: [
+            (stream_id, live.worker.status.metrics)
+            for stream_id, live in reconciler.streams.items()
+            if live.worker is not None and live.worker.status is not None
+        ],
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        polling = asyncio.create_task(reconciler.run())
+        polling.add_done_callback(lambda task: _note_end_of_polling(task, reconciler))
+        try:
+            yield
+        finally:
+            polling.cancel()
+            await asyncio.gather(polling, return_exceptions=True)
+            await reconciler.close()
+            await media.close()
+
+    app = FastAPI(title="dubrelay orchestrator", lifespan=lifespan)
+    app.include_router(hook_routes(reconciler, metrics, settings.orchestrator.hook_token))
+    app.include_router(api_routes(reconciler, metrics))
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    return app
+
+
+def _note_end_of_polling(polling: asyncio.Task[None], reconciler: Reconciler) -> None:
+    """A bug ended it: what runs goes on, nothing new starts, and health says so."""
+    if not polling.cancelled() and (error := polling.exception()) is not None:
+        reconciler.mediamtx_problem = f"the orchestrator no longer reads MediaMTX's list: {type(error).__name__}"
+        logs.get().critical("poll_ended", exc_info=error)
+
+
+def _error(status: int, code: str, message: str) -> JSONResponse:
+    return JSONResponse({"error": {"code": code, "message": message}}, status)
+
+
+async def _http_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = error.code if isinstance(error, Refused) else HTTPStatus(error.status_code).name
+    return _error(error.status_code, code, str(error.detail))
+
+
+async def _invalid_request(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    return _error(HTTPStatus.BAD_REQUEST, "INVALID_INPUT", f"{where}: {problem['msg']}")
+
+
+def serve(settings: Settings) -> None:
+    """Blocks until SIGINT or SIGTERM. StartupError when the address cannot be had."""
+    with _bound(settings.orchestrator.host, settings.orchestrator.port) as server_socket, _terminated_quietly():
+        config = uvicorn.Config(
+            build_app(settings),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=SHUTDOWN_S,
+        )
+        logs.get().info("orchestrator_listens", url=settings.orchestrator.url)
+        uvicorn.Server(config).run(sockets=[server_socket])
+
+
+@contextmanager
+def _terminated_quietly() -> Iterator[None]:
+    """uvicorn raises the signal that ended it once more when all is shut down; being asked to stop is exit code 0."""
+
+    def asked_to_stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, asked_to_stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        logs.get().info("orchestrator_stopped")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    server_socket = socket.socket(family)
+    server_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        server_socket.bind((host, port))
+        server_socket.listen()
+    except OSError as e:
+        server_socket.close()
+        why = "is in use; choose another orchestrator.port" if e.errno == errno.EADDRINUSE else e.strerror
+        raise StartupError(f"orchestrator: {host}:{port} {why}", code="CANNOT_LISTEN") from e
+    return server_socket

@@ -1,0 +1,172 @@
+"""MediaMTX, the media server: its environment when we start it, and a client of its Control API."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from urllib.parse import quote
+
+import httpx2
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from dubrelay import config
+from dubrelay.errors import MediaError
+from dubrelay.wire import hook
+
+TIMEOUT_S = 2.0
+_PAGE = 500
+_PATH = re.compile(r"live/([A-Za-z0-9][A-Za-z0-9_-]{0,63})/(in|out)")
+_PUBLISHERS = {
+    "rtmpConn": "rtmpconns",
+    "rtmpsConn": "rtmpsconns",
+    "rtspSession": "rtspsessions",
+    "rtspsSession": "rtspssessions",
+    "srtConn": "srtconns",
+    "webRTCSession": "webrtcsessions",
+}
+"""Type of a path's source -> where the Control API lists such sessions."""
+
+
+def stream_of(path: str) -> tuple[str, Literal["in", "out"]] | None:
+    """Stream id and side of `live/<streamId>/in|out`; None for every other path."""
+    match = _PATH.fullmatch(path)
+    return (match[1], "in" if match[2] == "in" else "out") if match else None
+
+
+def server_environment(settings: config.Settings) -> dict[str, str]:
+    """What deploy/mediamtx.yml wants to find in MediaMTX's environment, its own addresses included.
+
+    Holds the hook token: for a process' environment, never for a log.
+    """
+    server = settings.mediamtx
+    addresses = {
+        "RTMP": server.rtmp_port,
+        "RTSP": server.rtsp_port,
+        "HLS": server.hls_port,
+        "SRT": server.srt_port,
+        "WEBRTC": server.webrtc_port,
+        "WEBRTCLOCALUDP": server.webrtc_port,
+        "API": server.api_port,
+        "METRICS": server.metrics_port,
+    }
+    return {
+        **{f"MTX_{name}ADDRESS": f"{server.host}:{port}" for name, port in addresses.items()},
+        "DUBRELAY_PYTHON": sys.executable,
+        "DUBRELAY_HOOK": str(Path(hook.__file__).resolve()),
+        hook.URL_VARIABLE: settings.orchestrator.url,
+        hook.TOKEN_VARIABLE: settings.orchestrator.hook_token.get_secret_value(),
+    }
+
+
+class _Item(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, alias_generator=to_camel)
+
+
+class PathSource(_Item):
+    type: str = ""
+    id: str = ""
+
+
+class Track(_Item):
+    codec: str
+
+
+class MediaPath(_Item):
+    """One path of the list; `available` means that somebody publishes and readers get it."""
+
+    name: str
+    available: bool = False
+    available_time: str | None = None
+    source: PathSource | None = None
+    tracks: list[Track] = Field([], alias="tracks2")
+    inbound_bytes: int = 0
+
+    @property
+    def codecs(self) -> list[str]:
+        return [track.codec for track in self.tracks]
+
+
+class _Page(_Item):
+    page_count: int
+    items: list[MediaPath]
+
+
+class _Publisher(_Item):
+    query: str = ""
+
+
+class MediaMtxError(MediaError):
+    """The Control API does not answer, or not as it should."""
+
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class ControlApi:
+    """Client of MediaMTX's Control API. Every method raises MediaMtxError and nothing else."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        # A proxy of the environment must not come between two programs of one machine.
+        self._client = httpx2.AsyncClient(base_url=url, timeout=TIMEOUT_S, trust_env=False)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def paths(self) -> list[MediaPath]:
+        """All paths, of all pages."""
+        paths: list[MediaPath] = []
+        page, pages = 0, 1
+        while page < pages:
+            answer = await self._ask("GET", f"/v3/paths/list?itemsPerPage={_PAGE}&page={page}")
+            listed = self._parsed(_Page, answer)
+            paths += listed.items
+            page, pages = page + 1, listed.page_count
+        return paths
+
+    async def path(self, name: str) -> MediaPath | None:
+        answer = await self._ask("GET", f"/v3/paths/get/{quote(name, safe='')}")
+        return None if answer is None else self._parsed(MediaPath, answer)
+
+    async def query_of(self, source: PathSource) -> str:
+        """The query a publisher came with; empty when it is gone or of a kind that has none. May hold its key."""
+        kind = _PUBLISHERS.get(source.type)
+        answer = await self._ask("GET", f"/v3/{kind}/get/{quote(source.id, safe='')}") if kind else None
+        return "" if answer is None else self._parsed(_Publisher, answer).query
+
+    async def kick(self, source: PathSource) -> bool:
+        """Ends a publisher's session; False when there was none."""
+        kind = _PUBLISHERS.get(source.type)
+        answer = await self._ask("POST", f"/v3/{kind}/kick/{quote(source.id, safe='')}") if kind else None
+        return answer is not None
+
+    async def _ask(self, method: str, path: str) -> Any:
+        """The JSON of the answer, or None for 404. The one place where the HTTP client's errors become ours."""
+        try:
+            response = await self._client.request(method, path)
+            if response.status_code == httpx2.codes.NOT_FOUND:
+                return None
+            response.raise_for_status()
+            return response.json()
+        except httpx2.HTTPStatusError as e:
+            raise self._unavailable(f"answered {e.response.status_code}") from e
+        except httpx2.TimeoutException as e:
+            raise self._unavailable(f"does not answer within {TIMEOUT_S:g} s") from e
+        except (httpx2.HTTPError, httpx2.InvalidURL) as e:
+            raise self._unavailable(f"cannot be reached: {e}") from e
+        except ValueError as e:
+            raise self._unavailable("answered with something that is not JSON") from e
+
+    def _parsed(self, shape: type[T], answer: Any) -> T:
+        try:
+            return shape.model_validate(answer)
+        except ValidationError as e:
+            problem = e.errors()[0]
+            key = ".".join(str(part) for part in problem["loc"])
+            raise self._unavailable(f"answered with an unknown shape: {key}: {problem['msg']}") from e
+
+    def _unavailable(self, what: str) -> MediaMtxError:
+        return MediaMtxError(f"MediaMTX's Control API at {self.url} {what}", code="MEDIAMTX_UNAVAILABLE")

@@ -1,0 +1,73 @@
+"""The orchestrator's own metrics, and those of every worker that runs, under its stream's label."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Iterator
+from typing import get_args
+
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+from dubrelay import logs
+from dubrelay.wire.streams import StreamState
+
+WORKER_PREFIX = "worker_"
+
+
+def merged(texts: Iterable[tuple[str, str]]) -> list[Metric]:
+    """`texts` is (stream id, metrics in Prometheus' text format); families of the same name and type become one."""
+    families: dict[str, Metric] = {}
+    for stream_id, text in texts:
+        try:
+            found = list(text_string_to_metric_families(text))
+        except ValueError as e:
+            logs.get().warning("worker_metrics_unreadable", streamId=stream_id, error=str(e))
+            continue
+        for family in found:
+            if family.name.startswith(WORKER_PREFIX):
+                _add(families, family, stream_id)
+    return list(families.values())
+
+
+def _add(families: dict[str, Metric], family: Metric, stream_id: str) -> None:
+    into = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+    if into.type == family.type:
+        into.samples += [s._replace(labels={**s.labels, "stream_id": stream_id}) for s in family.samples]
+
+
+class _Snapshot(Collector):
+    """What is true at the moment of the scrape; a stream that is gone leaves nothing behind."""
+
+    def __init__(self, states: Callable[[], Iterable[str]], workers: Callable[[], Iterable[tuple[str, str]]]) -> None:
+        self._states = states
+        self._workers = workers
+
+    def collect(self) -> Iterator[Metric]:
+        tally = Tally(self._states())
+        streams = GaugeMetricFamily("orchestrator_streams", "Streams by state", labels=["state"])
+        for state in get_args(StreamState):
+            streams.add_metric([state], tally[state])
+        yield streams
+        yield from merged(self._workers())
+
+
+class OrchestratorMetrics:
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.worker_restarts = Counter(
+            "orchestrator_worker_restarts", "Workers started again after one failed", registry=self._registry
+        )
+        self.hook_events = Counter(
+            "orchestrator_hook_events", "Events of MediaMTX's hooks", ["event", "result"], registry=self._registry
+        )
+
+    def watch(self, states: Callable[[], Iterable[str]], workers: Callable[[], Iterable[tuple[str, str]]]) -> None:
+        """`states` of all streams; `workers`: stream id and metrics text of each worker that runs."""
+        self._registry.register(_Snapshot(states, workers))
+
+    def text(self) -> bytes:
+        return generate_latest(self._registry)

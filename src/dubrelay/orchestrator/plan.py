@@ -1,0 +1,88 @@
+"""What a worker is to do with a stream, from what the publisher sends and asks for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import parse_qs
+
+from pydantic import ValidationError
+
+from dubrelay.config import Dub, Settings
+from dubrelay.wire.worker import WorkerSettings
+
+Protocol = Literal["rtmp", "rtsp"]
+
+VIDEO = "H264"
+RTMP_AUDIO = frozenset({"MPEG-4 Audio", "MPEG-1/2 Audio"})
+"""Audio that MediaMTX gives to every RTMP reader; what else there is it leaves out without a word."""
+AUDIO = RTMP_AUDIO | {"MPEG-4 Audio LATM", "Opus", "AC-3", "G711", "LPCM"}
+_ASKED = {"lang": "target_language", "src": "source_language", "voice": "voice"}
+_MAX_QUERY_FIELDS = 50
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a stream is read and into what it is dubbed; a worker whose plan has changed is replaced."""
+
+    protocol: Protocol
+    dub: Dub
+
+
+@dataclass(frozen=True)
+class Unsupported:
+    """No worker can take this stream; `message` says why in one line."""
+
+    message: str
+
+
+def plan_for(codecs: Sequence[str], dub: Dub, preferred: Literal["auto", "rtmp", "rtsp"]) -> Plan | Unsupported:
+    """`codecs` as MediaMTX names them, in the order of the tracks."""
+    has = ", ".join(codecs) or "no tracks"
+    audio = next((codec for codec in codecs if codec in AUDIO), None)
+    if VIDEO not in codecs:
+        return Unsupported(f"needs H264 video, which is not re-encoded; the publisher sends {has}")
+    if audio is None:
+        return Unsupported(f"needs an audio track ({', '.join(sorted(AUDIO))}); the publisher sends {has}")
+    if preferred == "rtsp":
+        return Plan("rtsp", dub)
+    if audio in RTMP_AUDIO:
+        return Plan("rtmp", dub)
+    if preferred == "rtmp":
+        return Unsupported(f"worker.input = 'rtmp' cannot carry {audio}; set it to 'auto' or 'rtsp'")
+    return Plan("rtsp", dub)
+
+
+def dub_asked_for(query: str, default: Dub) -> tuple[Dub, list[str]]:
+    """`default` with lang, src and voice of a publisher's query, and a warning for each that is not valid."""
+    try:
+        fields = parse_qs(query, max_num_fields=_MAX_QUERY_FIELDS)
+    except ValueError as e:
+        return default, [f"the query is not used: {e}"]
+    warnings: list[str] = []
+    values = default.model_dump()
+    for name, key in _ASKED.items():
+        if name in fields:
+            asked = fields[name][-1]
+            try:
+                values = Dub.model_validate(values | {key: asked}).model_dump()
+            except ValidationError:
+                warnings.append(f"{name} = {asked[:80]!r} is not valid; using {values[key]!r}")
+    return Dub.model_validate(values), warnings
+
+
+def worker_settings(settings: Settings, stream_id: str, run_id: str, plan: Plan) -> WorkerSettings:
+    return WorkerSettings(
+        stream_id=stream_id,
+        run_id=run_id,
+        input_url=settings.mediamtx.input_url(stream_id, plan.protocol),
+        output_url=settings.mediamtx.output_url(stream_id),
+        log=settings.log,
+        paths=settings.paths,
+        worker=settings.worker,
+        dub=plan.dub,
+        cut=settings.cut,
+        mix=settings.mix,
+        sts_client=settings.sts_client,
+    )

@@ -1,0 +1,276 @@
+"""Worker processes: start one, read what it says, notice when it hangs, stop it, and never leave one behind.
+
+A worker gets one line of settings on stdin. The pipe stays open: its end tells the worker that nobody supervises it
+any more, so none outlives an orchestrator that was killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import psutil
+from pydantic import ValidationError
+
+from dubrelay import logs
+from dubrelay.config import Orchestrator
+from dubrelay.errors import StartupError
+from dubrelay.wire.status import PhraseReport, WorkerStatus, parse_line
+from dubrelay.wire.worker import WorkerSettings
+
+WORKER = (sys.executable, "-m", "dubrelay.worker")
+MAX_LINE_BYTES = 1 << 20
+STACK_DUMP_S = 1.0
+DRAIN_S = 1.0
+LOOK_S = 0.5
+SHOWN_CHARACTERS = 300
+_FAILURES = frozenset({"error", "critical"})
+
+
+@dataclass(frozen=True)
+class Exit:
+    code: int
+    """As a shell would see it: negative for a signal."""
+    message: str
+    """The last thing it said about what went wrong, or why we ended it."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    cpu_percent: float
+    """Of one core, since the last look."""
+    rss_bytes: int
+
+
+class Supervisor:
+    """Starts workers with `command`, under the time limits of the orchestrator's settings."""
+
+    def __init__(self, limits: Orchestrator, command: Sequence[str] = WORKER) -> None:
+        self._limits = limits
+        self._command = command
+
+    def worker(
+        self,
+        settings: WorkerSettings,
+        on_ready: Callable[[], None],
+        on_phrase: Callable[[PhraseReport], None],
+    ) -> WorkerProcess:
+        """One that is not running yet; `run` it."""
+        return WorkerProcess(self._command, self._limits, settings, on_ready, on_phrase)
+
+
+class _Protocol(SubprocessStreamProtocol):
+    """Tells of the end at once: Process.wait() waits until the pipes are closed as well."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=MAX_LINE_BYTES, loop=loop)
+        self.ended = asyncio.Event()
+
+    def process_exited(self) -> None:
+        super().process_exited()
+        self.ended.set()
+
+
+class WorkerProcess:
+    """One worker, from its start to its end. `on_ready` is called with its first status line."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        limits: Orchestrator,
+        settings: WorkerSettings,
+        on_ready: Callable[[], None],
+        on_phrase: Callable[[PhraseReport], None],
+    ) -> None:
+        self._command = command
+        self._limits = limits
+        self._settings = settings
+        self._on_ready = on_ready
+        self._on_phrase = on_phrase
+        self._log = logs.get().bind(streamId=settings.stream_id, runId=settings.run_id)
+        self._asked_to_stop = asyncio.Event()
+        self._heard_at = 0.0
+        self._last_error = ""
+        self._last_line = ""
+        self._process: psutil.Process | None = None
+        self.started_at = 0.0
+        """Seconds since the epoch."""
+        self.status: WorkerStatus | None = None
+        self.pid: int | None = None
+
+    def stop(self) -> None:
+        """Asks for a graceful end; `run` returns when it has come, by force after stop_timeout_s."""
+        self._asked_to_stop.set()
+
+    def usage(self) -> Usage | None:
+        """None when it has just ended."""
+        if self._process is None:
+            return None
+        try:
+            return Usage(float(self._process.cpu_percent()), self._process.memory_info().rss)
+        except psutil.Error:
+            return None
+
+    async def run(self) -> Exit:
+        """The whole life of the process. When this is cancelled the process is killed."""
+        loop = asyncio.get_running_loop()
+        try:
+            transport, protocol = await loop.subprocess_exec(
+                lambda: _Protocol(loop), *self._command, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
+            )
+        except OSError as e:
+            return Exit(StartupError.exit_code, f"worker: {self._command[0]} cannot be started: {e.strerror}")
+        process = Process(transport, protocol, loop)
+        self._begin(process)
+        readers = [asyncio.create_task(self._read_status(process)), asyncio.create_task(self._read_log(process))]
+        try:
+            await self._tell_settings(process)
+            why = await self._watch(process, protocol.ended)
+        finally:
+            _kill_group(process)
+            await protocol.ended.wait()
+            # What the worker started could hold the pipes open, had it left the group.
+            await asyncio.wait(readers, timeout=DRAIN_S)
+            for reader in readers:
+                reader.cancel()
+            transport.close()
+            self.pid = self._process = self.status = None
+        code = process.returncode
+        assert code is not None
+        self._log.info("worker_ended", code=code, why=why)
+        return Exit(code, why or self._last_error or self._last_line)
+
+    def _begin(self, process: Process) -> None:
+        self.pid = process.pid
+        self.started_at = time.time()
+        self._heard_at = time.monotonic()
+        with suppress(psutil.Error):
+            self._process = psutil.Process(process.pid)
+        self._log.info("worker_process_started", pid=process.pid)
+
+    async def _tell_settings(self, process: Process) -> None:
+        assert process.stdin is not None
+        # One that is gone already shows as an exit.
+        with suppress(ConnectionError):
+            process.stdin.write(self._settings.to_json().encode() + b"\n")
+            await process.stdin.drain()
+
+    async def _watch(self, process: Process, ended: asyncio.Event) -> str:
+        """Returns when the process has ended or has to be killed; why, when it was our doing."""
+        waits = {asyncio.create_task(ended.wait()), asyncio.create_task(self._asked_to_stop.wait())}
+        try:
+            while True:
+                silence_s = self._silence_allowed_s() - (time.monotonic() - self._heard_at)
+                # Not longer than LOOK_S: the first status line puts the other limit in force.
+                timeout_s = max(0.0, min(silence_s, LOOK_S))
+                await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+                if ended.is_set():
+                    return ""
+                if self._asked_to_stop.is_set():
+                    return await self._stop_gracefully(process, ended)
+                if time.monotonic() - self._heard_at >= self._silence_allowed_s():
+                    return await self._end_hung(process, ended)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    def _silence_allowed_s(self) -> float:
+        return self._limits.ready_timeout_s if self.status is None else self._limits.heartbeat_timeout_s
+
+    async def _stop_gracefully(self, process: Process, ended: asyncio.Event) -> str:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        if await _set_within(ended, self._limits.stop_timeout_s):
+            return ""
+        self._log.warning("worker_does_not_stop", timeout_s=self._limits.stop_timeout_s)
+        return f"killed: it did not stop within {self._limits.stop_timeout_s:g} s"
+
+    async def _end_hung(self, process: Process, ended: asyncio.Event) -> str:
+        what = "did not become ready" if self.status is None else "said nothing"
+        why = f"killed: it {what} for {self._silence_allowed_s():g} s"
+        self._log.error("worker_hangs", why=why)
+        # Python's faulthandler answers SIGABRT with the stack of every thread, on stderr.
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGABRT)
+        await _set_within(ended, STACK_DUMP_S)
+        return why
+
+    async def _read_status(self, process: Process) -> None:
+        assert process.stdout is not None
+        async for text in _lines(process.stdout):
+            try:
+                line = parse_line(text)
+            except ValidationError:
+                self._log.warning("worker_stdout_not_a_status", line=_shown(text))
+                continue
+            if isinstance(line, WorkerStatus):
+                self._heard(line)
+            else:
+                self._on_phrase(line)
+
+    def _heard(self, status: WorkerStatus) -> None:
+        first = self.status is None
+        self._heard_at = time.monotonic()
+        self.status = status
+        if first:
+            self._on_ready()
+
+    async def _read_log(self, process: Process) -> None:
+        """Its lines are logs already and go on as they are; anything else becomes one."""
+        assert process.stderr is not None
+        async for text in _lines(process.stderr):
+            entry = _json_object(text)
+            if entry is None:
+                self._last_line = _shown(text)
+                self._log.warning("worker_stderr", line=self._last_line)
+                continue
+            if entry.get("level") in _FAILURES:
+                self._last_error = str(entry.get("error") or entry.get("message") or entry.get("event"))
+            sys.stderr.write(text.decode(errors="replace") + "\n")
+
+
+async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """Lines without their end; one longer than MAX_LINE_BYTES is left out."""
+    while True:
+        try:
+            text = await stream.readline()
+        except ValueError:
+            continue
+        if not text:
+            return
+        if text.strip():
+            yield text.rstrip()
+
+
+async def _set_within(event: asyncio.Event, timeout_s: float) -> bool:
+    try:
+        await asyncio.wait_for(event.wait(), timeout_s)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _json_object(text: bytes) -> dict[str, object] | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _shown(text: bytes) -> str:
+    return text.decode(errors="replace")[:SHOWN_CHARACTERS]
+
+
+def _kill_group(process: Process) -> None:
+    """The worker led a session of its own, so its group holds what it started and nothing else."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

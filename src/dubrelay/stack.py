@@ -1,0 +1,170 @@
+"""Everything on one machine: MediaMTX, the STS service and the orchestrator as child processes of this one.
+
+    ports free? -> start all three -> wait until each answers -> (yours) -> end all
+
+Settings go to them by environment, finished: the children read no file and no other variable.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import dubrelay
+from dubrelay.children import Children, Part, Say
+from dubrelay.config import ENV_PREFIX, Settings, StsClient, to_environ
+from dubrelay.errors import StartupError
+from dubrelay.orchestrator.mediamtx import server_environment
+from dubrelay.ports import needed, refuse_taken
+
+ROOT = Path(dubrelay.__file__).parents[2]
+MEDIAMTX_CONFIG = ROOT / "deploy" / "mediamtx.yml"
+LOOPBACK = "127.0.0.1"
+WILDCARDS = ("0.0.0.0",)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What is running."""
+
+    settings: Settings
+    """Those it runs with: the STS client's address and key are filled in."""
+    log_dir: Path
+    _children: Children
+
+    def pids(self) -> dict[str, int]:
+        """Of the children that live, by name: mediamtx, sts, orchestrator."""
+        return self._children.pids()
+
+
+def mediamtx_binary(settings: Settings) -> Path:
+    """The configured one, else what scripts/setup put under var/, else the one on PATH."""
+    if settings.mediamtx.binary:
+        chosen = shutil.which(settings.mediamtx.binary)
+        if chosen is None:
+            raise StartupError(f"mediamtx.binary = {settings.mediamtx.binary!r}: there is no such program")
+        return Path(chosen)
+    for folder in (settings.paths.state_dir, ROOT / "var"):
+        if os.access(folder / "bin" / "mediamtx", os.X_OK):
+            return (folder / "bin" / "mediamtx").absolute()
+    on_path = shutil.which("mediamtx")
+    if on_path is None:
+        raise StartupError("MediaMTX is not installed: run scripts/setup, or set mediamtx.binary")
+    return Path(on_path)
+
+
+@contextmanager
+def running(settings: Settings, say: Say, environ: Mapping[str, str] = os.environ) -> Iterator[Stack]:
+    """Starts everything, waits until it answers, ends it afterwards. `say` gets one line per event.
+
+    StartupError names the setting whose port is taken, or the part that does not come up and what it said last.
+    SIGTERM ends the block the way Ctrl-C does: by KeyboardInterrupt.
+    """
+    settings = with_own_sts(settings)
+    refuse_taken(needed(settings, own_sts=runs_sts(settings)))
+    log_dir = settings.paths.state_dir.absolute() / "log"
+    children = Children(_parts(settings, log_dir, environ), say)
+    with _sigterm_interrupts():
+        try:
+            children.start()
+            yield Stack(settings, log_dir, children)
+        finally:
+            with _undisturbed():
+                children.stop()
+
+
+def with_own_sts(settings: Settings) -> Settings:
+    """The client's address and key follow the stack's own service, unless another one is configured."""
+    client = settings.sts_client
+    if client.url not in (StsClient().url, settings.sts.url):
+        return settings
+    key = client.key if client.key.get_secret_value() else settings.sts.key
+    return settings.model_copy(
+        update={"sts_client": client.model_copy(update={"url": settings.sts.url, "key": key})},
+    )
+
+
+def runs_sts(settings: Settings) -> bool:
+    """Whether the STS service is a part of the stack: not when the client is told to use another one."""
+    return settings.sts_client.url == settings.sts.url
+
+
+# ------------------------------------------------------------------------------------------------------------ the parts
+
+
+def _parts(settings: Settings, log_dir: Path, environ: Mapping[str, str]) -> list[Part]:
+    """The service first: its models take longest to load."""
+    parts = [_mediamtx(settings, log_dir, environ), _ours("orchestrator", settings, log_dir, environ, "/healthz", 30)]
+    if runs_sts(settings):
+        parts.insert(0, _ours("sts", settings, log_dir, environ, "/health", 180))
+    return parts
+
+
+def _ours(
+    command: str, settings: Settings, log_dir: Path, environ: Mapping[str, str], path: str, timeout_s: float
+) -> Part:
+    inherited = {name: value for name, value in environ.items() if not name.startswith(ENV_PREFIX)}
+    base = settings.sts.url if command == "sts" else settings.orchestrator.url
+    # An empty file: a dubrelay.toml in the current folder is part of the settings already.
+    argv = (sys.executable, "-m", "dubrelay", command, "--config", os.devnull)
+    return Part(
+        command, argv, {**inherited, **to_environ(settings)}, base + path, timeout_s, log_dir / f"{command}.log"
+    )
+
+
+def _mediamtx(settings: Settings, log_dir: Path, environ: Mapping[str, str]) -> Part:
+    if not MEDIAMTX_CONFIG.is_file():
+        raise StartupError(f"{MEDIAMTX_CONFIG} is missing: run dubrelay from its checkout")
+    inherited = {name: value for name, value in environ.items() if not name.startswith((ENV_PREFIX, "MTX_"))}
+    command = (str(mediamtx_binary(settings)), str(MEDIAMTX_CONFIG))
+    ready = settings.mediamtx.api_url + "/v3/paths/list"
+    return Part("mediamtx", command, {**inherited, **mediamtx_environ(settings)}, ready, 20, log_dir / "mediamtx.log")
+
+
+def mediamtx_environ(settings: Settings) -> dict[str, str]:
+    """Its addresses, and what its hooks need. The API shows the keys of streams: with the metrics it stays here."""
+    m, environ = settings.mediamtx, server_environment(settings)
+    if m.host in WILDCARDS:
+        environ |= {"MTX_APIADDRESS": f"{LOOPBACK}:{m.api_port}", "MTX_METRICSADDRESS": f"{LOOPBACK}:{m.metrics_port}"}
+    return environ
+
+
+# -------------------------------------------------------------------------------------------------------------- signals
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ending everything takes seconds; a second Ctrl-C meanwhile must not leave children behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)

@@ -1,0 +1,223 @@
+"""The routes of the STS service, and what each outcome of a phrase becomes: an answer, a log line, a count."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from fastapi import FastAPI, Request, Response
+from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
+
+from dubrelay import __version__, logs
+from dubrelay.errors import StsError
+from dubrelay.sts.body import BodyTooLarge, fragment_id_in, limited, parsed
+from dubrelay.sts.engines import EngineInfo, describe
+from dubrelay.sts.metrics import CONTENT_TYPE
+from dubrelay.sts.running import Running
+from dubrelay.wire.fragment import (
+    ENGINES_PATH,
+    HTTP_STATUS,
+    PROCESS_PATH,
+    ErrorBody,
+    ProcessError,
+    ProcessRequest,
+    ProcessResult,
+)
+
+T = TypeVar("T")
+
+CLIENT_GONE = 499
+"""Only counted: nobody is there to read it."""
+TOO_LARGE = 413
+BODY = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/ProcessRequest"}}}, "required": True}
+
+
+class Pair(BaseModel):
+    """Languages that can be dubbed from and to; `*` is every language."""
+
+    source: str
+    target: str
+
+
+class Health(BaseModel):
+    status: Literal["ok", "loading", "failed"]
+    pairs: list[Pair] = []
+
+
+class EngineList(BaseModel):
+    version: str
+    pairs: list[Pair]
+    engines: list[EngineInfo]
+
+
+def add_routes(app: FastAPI, running: Running) -> None:
+    @app.post(PROCESS_PATH, response_model=ProcessResult, responses=_errors(), openapi_extra={"requestBody": BODY})
+    async def process(request: Request) -> Response:
+        """Dubs one phrase."""
+        return await _process(running, request)
+
+    @app.get(ENGINES_PATH, response_model=EngineList, responses={401: {"model": ProcessError}})
+    async def engines(request: Request) -> Response:
+        """Which engines there are, which are loaded, and what the others lack."""
+        if not _authorised(running, request):
+            return _error(running, _unauthorised(), "")
+        infos = await running.in_pool(describe, running.settings.sts, running.settings.paths, running.engines)
+        return _json(EngineList(version=__version__, pairs=_pairs(running), engines=infos))
+
+    @app.get("/health", response_model=Health, responses={503: {"model": Health}})
+    async def health() -> Response:
+        """200 once the models are loaded and warm."""
+        if running.pipeline is not None:
+            return _json(Health(status="ok", pairs=_pairs(running)))
+        return _json(Health(status="failed" if running.failure else "loading"), 503)
+
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def metrics() -> Response:
+        """In Prometheus' text format."""
+        return Response(running.metrics.render(), headers={"content-type": CONTENT_TYPE})
+
+
+def _pairs(running: Running) -> list[Pair]:
+    return [Pair(source=source, target=target) for source, target in running.pairs()]
+
+
+def _errors() -> dict[int | str, dict[str, Any]]:
+    errors: dict[int | str, dict[str, Any]] = {
+        status: {"model": ProcessError} for status in (*HTTP_STATUS.values(), TOO_LARGE)
+    }
+    errors[503]["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "required": True}}
+    return errors
+
+
+async def _process(running: Running, http: Request) -> Response:
+    arrived = time.monotonic()
+    if not _authorised(running, http):
+        return _refused(running, _unauthorised(), b"")
+    body = b""
+    try:
+        body = await limited(http)
+        request = await running.in_pool(parsed, body)
+    except ClientDisconnect:
+        return _gone(running, None)
+    except StsError as e:
+        return _refused(running, e, body)
+    running.metrics.received(request)
+    with running.metrics.inflight.track_inprogress():
+        try:
+            result = await _unless_gone(http, running.answer(request, arrived))
+        except ClientDisconnect:
+            return _gone(running, request)
+        except StsError as e:
+            return _failed(running, request, e)
+    return _dubbed(running, request, result)
+
+
+async def _unless_gone(http: Request, answer: Awaitable[T]) -> T:
+    """The answer. ClientDisconnect when nobody waits for it any more."""
+
+    async def gone() -> None:
+        while (await http.receive())["type"] != "http.disconnect":
+            pass
+
+    answering, leaving = asyncio.ensure_future(answer), asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not answering.done():
+            raise ClientDisconnect
+        return answering.result()
+    finally:
+        answering.cancel()
+        leaving.cancel()
+
+
+def _authorised(running: Running, request: Request) -> bool:
+    key = running.settings.sts.key.get_secret_value()
+    given = request.headers.get("authorization", "").encode()
+    return not key or secrets.compare_digest(given, f"Bearer {key}".encode())
+
+
+def _unauthorised() -> StsError:
+    return StsError("UNAUTHORIZED", "Authorization: Bearer KEY is missing or wrong")
+
+
+def _dubbed(running: Running, request: ProcessRequest, result: ProcessResult) -> Response:
+    running.metrics.answered(result.status, result)
+    meta = result.metadata
+    log = _log_of(request)
+    log.info("phrase", status=result.status, stage_ms=meta.stage_ms, voice=meta.tts_model, tempo=meta.tempo)
+    log.debug("text", transcript=result.transcript, translated_text=result.translated_text, notes=meta.notes)
+    return _json(result)
+
+
+def _failed(running: Running, request: ProcessRequest, error: StsError) -> Response:
+    running.metrics.answered(error.code.lower())
+    log = _log_of(request)
+    log.warning("phrase", status="error", code=error.code, stage=error.stage, cause=_cause_of(error))
+    # An engine's own words may quote what was said.
+    log.debug("error", message=error.message)
+    return _error(running, error, request.fragment_id)
+
+
+def _refused(running: Running, error: StsError, body: bytes) -> Response:
+    """Before there was a phrase."""
+    running.metrics.answered(error.code.lower())
+    fragment_id = fragment_id_in(body)
+    logs.get().warning("request refused", code=error.code, fragmentId=fragment_id)
+    return _error(running, error, fragment_id)
+
+
+def _gone(running: Running, request: ProcessRequest | None) -> Response:
+    running.metrics.answered("gone")
+    if request is not None:
+        _log_of(request).info("phrase", status="gone")
+    return Response(status_code=CLIENT_GONE)
+
+
+def _error(running: Running, error: StsError, fragment_id: str) -> Response:
+    headers = {}
+    if error.code == "OVERLOADED":
+        headers["Retry-After"] = str(running.retry_after_s())
+    if error.code == "UNAUTHORIZED":
+        headers["WWW-Authenticate"] = "Bearer"
+    status = TOO_LARGE if isinstance(error, BodyTooLarge) else HTTP_STATUS[error.code]
+    return error_response(error, status, fragment_id, headers)
+
+
+def error_response(
+    error: StsError, status: int, fragment_id: str = "", headers: dict[str, str] | None = None
+) -> Response:
+    """An error in the shape that every error of this service has."""
+    body = ErrorBody(code=error.code, stage=error.stage, message=error.message, retryable=error.retryable)
+    return _json(ProcessError(fragment_id=fragment_id, error=body), status, headers)
+
+
+def _json(model: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    # warnings=False: what sts.faults garbles is meant not to fit the model.
+    content = model.model_dump_json(warnings=False)
+    return Response(content, status, headers, media_type="application/json")
+
+
+def _log_of(request: ProcessRequest) -> logs.Logger:
+    return logs.get().bind(
+        fragmentId=request.fragment_id,
+        sequenceNumber=request.sequence_number,
+        streamId=request.stream_id,
+        duration_ms=request.audio.duration_ms,
+    )
+
+
+def _cause_of(error: StsError) -> str:
+    """Class and place of what an engine raised: enough to find it, without its words."""
+    cause = error.__cause__
+    if cause is None:
+        return ""
+    frame = cause.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    at = f" at {Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}" if frame else ""
+    return f"{type(cause).__name__}{at}"

@@ -1,0 +1,135 @@
+"""The STS service over HTTP: start and end.
+
+The event loop never computes: a phrase is parsed and dubbed on a thread of a bounded pool, so /health and /metrics
+answer under any load. Models load in the background; until they are warm, /health says 503.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+
+from dubrelay import __version__, logs
+from dubrelay.config import Settings
+from dubrelay.errors import EXIT_OK, StartupError, StsError
+from dubrelay.sts.api import add_routes, error_response
+from dubrelay.sts.engines import check_names, load
+from dubrelay.sts.running import Load, Running
+from dubrelay.wire.fragment import ProcessRequest
+
+GRACEFUL_S = 5
+BACKLOG = 128
+
+
+def build_app(settings: Settings, on_failure: Callable[[], None] = lambda: None, load: Load = load) -> FastAPI:
+    """The service as an ASGI application; its engines load when it starts.
+
+    When they cannot be loaded `app.state.running.failure` says why, and `on_failure` is called on the loading thread.
+    """
+    check_names(settings.sts)
+    running = Running(settings, load, on_failure)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        running.start()
+        yield
+        running.stop()
+
+    app = FastAPI(title="dubrelay STS", version=__version__, lifespan=lifespan, redoc_url=None)
+    app.state.running = running
+    add_routes(app, running)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _bug)
+    app.openapi = partial(_openapi, app)  # type: ignore[method-assign]
+    return app
+
+
+def serve(settings: Settings) -> None:
+    """Runs the service until SIGTERM or SIGINT. StartupError where it cannot listen or load its models."""
+    check_names(settings.sts)
+    listening = _listen(settings.sts.host, settings.sts.port)
+    app = build_app(settings, lambda: _stop(server))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            lifespan="on",
+            ws="none",
+            server_header=False,
+            timeout_graceful_shutdown=GRACEFUL_S,
+        )
+    )
+    # uvicorn raises the signal it was stopped by again when it is done: to be asked to stop is exit code 0 here.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: _stop(server))
+    with listening:
+        logs.get().info("listening", address=settings.sts.url)
+        server.run(sockets=[listening])
+    running: Running = app.state.running
+    if running.failure is not None:
+        raise running.failure
+    if not running.idle:
+        # The interpreter would destroy the models under the native code that still uses them, and abort.
+        logs.get().warning("an engine is still computing, leaving it")
+        os._exit(EXIT_OK)
+
+
+def _stop(server: uvicorn.Server) -> None:
+    server.should_exit = True
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket, taken before the models are loaded: a port in use is known at once."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+    except OSError as e:
+        raise StartupError(f"sts: cannot listen on {host}:{port}: {e.strerror}") from e
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        # Linux lets two sockets bind one port with SO_REUSEADDR as long as none of them listens.
+        listening.listen(BACKLOG)
+    except OSError as e:
+        listening.close()
+        if e.errno == errno.EADDRINUSE:
+            message = f"sts: {host}:{port} is in use; stop what listens there, or choose another sts.port"
+            raise StartupError(message) from e
+        raise StartupError(f"sts: cannot listen on {host}:{port}: {e.strerror}") from e
+    return listening
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    """No such route or method, in our shape."""
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers) if error.headers else None
+    return error_response(StsError("INVALID_INPUT", error.detail), error.status_code, headers=headers)
+
+
+async def _bug(_: Request, __: Exception) -> Response:
+    # The server logs the traceback; the client gets none.
+    return error_response(StsError("MODEL_ERROR", "internal error", retryable=True), 500)
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's own, with the request's shape: the body is read by hand, so FastAPI does not know it."""
+    if not app.openapi_schema:
+        document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        request = ProcessRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+        parts = request.pop("$defs")
+        document["components"]["schemas"] |= {**parts, "ProcessRequest": request}
+        app.openapi_schema = document
+    return app.openapi_schema

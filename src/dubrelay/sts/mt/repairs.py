@@ -1,0 +1,289 @@
+"""Repairs around Apertium's English-Spanish pair: what it is known to get wrong on air. Pure; data first.
+
+Whole clauses that it cannot do are looked up; words that its parser misreads are replaced before; its own wrong words
+are replaced after, only where the source holds the word that leads to them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+Replacement = str | Callable[[re.Match[str]], str]
+Edit = tuple[str, Replacement]
+"""(pattern, replacement) as for re.sub."""
+
+
+@dataclass(frozen=True)
+class Repairs:
+    clauses: dict[str, str]
+    """Whole clauses, in lower case and without punctuation."""
+    openings: dict[str, str]
+    """How sentences begin, the same way; what follows is translated by itself."""
+    before: tuple[Edit, ...]
+    after: tuple[Edit, ...]
+    words: tuple[tuple[str, str, Replacement], ...] = ()
+    """(pattern in the source, pattern in the translation, replacement)."""
+    numbers: tuple[Edit, ...] = ()
+    marks: dict[str, str] = field(default_factory=dict)
+    """What a sentence with this end begins with."""
+
+    def prepared(self, clause: str) -> str:
+        return _edited(clause, self.before)
+
+    def repaired(self, translation: str, source: str) -> str:
+        text = _edited(translation, (*_SPACING, *self.numbers, *self.after))
+        for here, wrong, right in self.words:
+            if re.search(here, source, re.IGNORECASE):
+                text = re.sub(wrong, right, text)
+        return text
+
+    def finished(self, translation: str, source: str) -> str:
+        """A whole sentence: a capital first, the marks its end asks for."""
+        text = re.sub(r"\w", lambda m: m[0].upper(), _edited(translation, _SPACING), count=1)
+        mark = self.marks.get(source[-1:], "")
+        return text if text.startswith(mark) else mark + text
+
+
+def _edited(text: str, edits: tuple[Edit, ...]) -> str:
+    for pattern, replacement in edits:
+        text = re.sub(pattern, replacement, text)
+    return text.strip()
+
+
+def true_cased(text: str) -> str:
+    """English as Apertium's dictionary wants it: I, names of days and months, a capital first."""
+    text = re.sub(r"\bi\b(?=$|[\s',.?!])", "I", text)
+    text = re.sub(_DAYS_AND_MONTHS, lambda m: m[0].capitalize(), text)
+    return text[:1].upper() + text[1:]
+
+
+def _swapped_separators(match: re.Match[str]) -> str:
+    """1,250.5 <-> 1.250,5"""
+    return match[0].translate(str.maketrans(".,", ",."))
+
+
+def _clock(match: re.Match[str]) -> str:
+    part = "mañana" if match[3] == "a" else "tarde" if int(match[2].split(":")[0]) in (12, *range(1, 8)) else "noche"
+    return f"{match[1] or ''}{match[2]} de la {part}"
+
+
+_SPACING: tuple[Edit, ...] = ((r"[*#@]", ""), (r"\s+", " "), (r"\s+([,.;:?!])", r"\1"))
+_NUMBERS: tuple[Edit, ...] = ((r"\b\d{1,3}(?:[.,]\d{3})+(?:[.,]\d+)?\b|\b\d+[.,]\d{1,2}\b", _swapped_separators),)
+_DAYS_AND_MONTHS = (
+    r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b"
+    r"|\b(?:january|february|april|june|july|august|september|october|november|december)\b"
+)
+
+ENGLISH_TO_SPANISH = Repairs(
+    clauses={
+        "all right": "de acuerdo",
+        "bye": "adiós",
+        "come in": "pase",
+        "come on": "vamos",
+        "excuse me": "perdone",
+        "good afternoon": "buenas tardes",
+        "good evening": "buenas noches",
+        "good luck": "buena suerte",
+        "good morning": "buenos días",
+        "good night": "buenas noches",
+        "goodbye": "adiós",
+        "how are you": "cómo está",
+        "i'm sorry": "lo siento",
+        "let's go": "vamos",
+        "of course": "por supuesto",
+        "oh my god": "dios mío",
+        "ok": "de acuerdo",
+        "okay": "de acuerdo",
+        "please": "por favor",
+        "see you": "hasta luego",
+        "see you later": "hasta luego",
+        "see you soon": "hasta pronto",
+        "see you tomorrow": "hasta mañana",
+        "sit down": "siéntese",
+        "stay with us": "quédese con nosotros",
+        "thank you for watching": "gracias por su atención",
+        "thanks for watching": "gracias por su atención",
+        "the evening news": "las noticias de la noche",
+        "the morning news": "las noticias de la mañana",
+        "the news": "las noticias",
+        "well": "bueno",
+        "what a goal": "qué gol",
+        "wow": "guau",
+        "you know": "sabe",
+    },
+    openings={
+        "good afternoon and welcome to": "buenas tardes y bienvenidos a",
+        "good evening and welcome to": "buenas noches y bienvenidos a",
+        "good morning and welcome to": "buenos días y bienvenidos a",
+        "welcome back to": "bienvenidos de nuevo a",
+        "welcome to": "bienvenidos a",
+    },
+    before=(
+        (r"…", "."),
+        (r"(?i)\blet(?:'s| us)\b", "we will"),
+        (r"(?i)\bcan't\b", "cannot"),
+        (r"(?i)\bwon't\b", "will not"),
+        (r"(?i)\bgonna\b", "going to"),
+        (r"(?i)\bwanna\b", "want to"),
+        (r"(?i)\bgotta\b", "have to"),
+        (r"(?i)\b'?cause\b(?= (?:i|we|he|she|it|they|you|the)\b)", "because"),
+        (r"\b(in|of|since|until|last|next|this) March\b", r"\1 marzo"),
+        (r"\b(in|of|since|until|last|next|this) August\b", r"\1 agosto"),
+        (r"(?i)\b(the|my|his|her|our|their|a) (\w+) works (in|for|at|as|with)\b", r"\1 \2 is working \3"),
+        (r"(?i)\btrain station\b", "railway station"),
+        (r"(?i)\b(starts|begins|ends|opens|closes) (at|in|on|with)\b", lambda m: f"will {m[1][:-1]} {m[2]}"),
+        (r"(?i)\bplans to\b", "wants to"),
+        (r"(?i)\bunbelievable\b", "incredible"),
+    ),
+    after=(
+        (r"\b([Dd])e el\b(?! [A-Z])", r"\1el"),
+        (r"\b([Aa]) el\b(?! [A-Z])", r"\1l"),
+        (r"\b([Ee])l del (norte|sur|este|oeste)\b", r"\1l \2"),
+        (r"\bEL\b", "el"),
+        (r"\bLA\b", "la"),
+        (r"\bLOS\b", "los"),
+        (r"\bLAS\b", "las"),
+        (r"(?<!^)(?<![.?!] )\b(Los|Las|La|El|Para)\b(?= [a-záéíóúñ])", lambda m: m[0].lower()),
+        (r"\b([Qq])ué una? ", r"\1ué "),
+        (r"\b[Aa]quello\b", "eso"),
+        (r"\bcada cual\b", "cada uno"),
+        (r"\bestuvo (?=\w+[ai]d[oa]\b)", "fue "),
+        (r"\bestuvieron (?=\w+[ai]d[oa]s\b)", "fueron "),
+        (r"\b(dos|tres|cuatro|cinco|seis|siete|ocho|nueve|cero) a un\b(?! [a-z])", r"\1 a uno"),
+        (r"\ben (\d{1,2}:\d\d)\b", r"a las \1"),
+        (r"\b(a las |las )?(\d{1,2}(?::\d\d)?) ?([ap])\.? ?m\b\.?(?= [a-zA-Z]|,|$)", _clock),
+        (r"\b[Ee]s (\d{1,2}) en punto\b", r"son las \1 en punto"),
+        (r"\ben (\d{1,2}) en punto\b", r"a las \1 en punto"),
+        (r"\ben (\d{1,2}(?::\d\d)? de la (?:mañana|tarde|noche))\b", r"a las \1"),
+        (r"\b(\d{1,2}):00\b", r"\1"),
+        (r"\$ ?(\d[\d.,]*\d|\d)", r"\1 dólares"),
+        (r"£ ?(\d[\d.,]*\d|\d)", r"\1 libras"),
+        (r"€ ?(\d[\d.,]*\d|\d)", r"\1 euros"),
+        (r"(\d) ?%", r"\1 %"),
+        (r"\b(?:los )?EE\. ?UU\.?", "Estados Unidos"),
+        (r"(?<=[a-z] )(Gracias)\b", lambda m: m[0].lower()),
+    ),
+    words=(
+        (r"\boil\b", r"\bóleo\b", "petróleo"),
+        (r"\brace\b", r"\braza\b", "carrera"),
+        (r"\bcoach\b", r"\bautocar\b", "entrenador"),
+        (r"\bcoaches\b", r"\bautocares\b", "entrenadores"),
+        (r"\bdrivers?\b", r"\bla motor\b", "el conductor"),
+        (r"\bstation\b", r"\b(la|una) canal\b", r"\1 estación"),
+        (r"\bstations\b", r"\bcanales\b", "estaciones"),
+        (r"\bnear\b", r"\bse acerca (el|la|los|las)\b", r"cerca de \1"),
+        (r"\bnear\b", r"\bcerca de el\b", "cerca del"),
+        (r"\bwork", r"\bobrando\b", "trabajando"),
+        (r"\bwork", r"\b([Oo])bra (?=en|con|para)", lambda m: "Trabaja " if m[1] == "O" else "trabaja "),
+        (r"\btalking about\b", r"\bqué (est[áa]\w*) hablando(?: de| aproximadamente)?\b", r"de qué \1 hablando"),
+        (r"\bhire\b", r"\balquiler\b", "contratar"),
+        (r"\bSmith\b", r"\bHerrero\b", "Smith"),
+        (r"\bno$", r"\bnúm\b", "no"),
+        (r"\breach", r"\blogr(?=[aáeéoó])", "alcanz"),
+        (r"\breach", r"\blograr", "alcanzar"),
+        (r"\bmeet", r"\bcumplirá (?=con )", "se reunirá "),
+        (r"\bmeet", r"\bcumplirá\b(?! con)", "se reunirá con"),
+        (r"\bpower\b", r"\bsin poder\b", "sin luz"),
+        (r"\bcourt\b", r"\b([Ll])a corte\b", r"\1a justicia"),
+        (r"\bunions?\b", r"\blas uniones\b", "los sindicatos"),
+        (r"\bplayers?\b", r"\bla jugadora\b", "el jugador"),
+        (r"\bstocks?\b", r"\b([Ll])os stocks\b", r"\1as acciones"),
+        (r"\bhalf time\b", r"\btiempo medio\b", "el descanso"),
+        (r"\bis expected\b", r"\bestá esperad[oa]\b", "se espera"),
+        (r"\bare expected\b", r"\bestán esperad[oa]s\b", "se esperan"),
+        (r"\bheavy rain\b", r"\blluvia pesada\b", "lluvia fuerte"),
+        (r"\babout\b", r" aproximadamente\b(?=[.?!]?$)", ""),
+    ),
+    numbers=_NUMBERS,
+    marks={"?": "¿", "!": "¡"},
+)
+
+SPANISH_TO_ENGLISH = Repairs(
+    clauses={
+        "adiós": "goodbye",
+        "bienvenidos": "welcome",
+        "buena suerte": "good luck",
+        "buenas noches": "good evening",
+        "buenas tardes": "good afternoon",
+        "buenos días": "good morning",
+        "claro": "of course",
+        "claro que sí": "of course",
+        "cómo está": "how are you",
+        "cómo estás": "how are you",
+        "de acuerdo": "all right",
+        "gracias": "thank you",
+        "gracias por su atención": "thank you for your attention",
+        "hasta luego": "see you later",
+        "hasta mañana": "see you tomorrow",
+        "hasta pronto": "see you soon",
+        "hola": "hello",
+        "lo siento": "I am sorry",
+        "muchas gracias": "thank you very much",
+        "no lo sé": "I do not know",
+        "no sé": "I do not know",
+        "nos vemos": "see you later",
+        "nos vemos mañana": "see you tomorrow",
+        "perdón": "excuse me",
+        "por favor": "please",
+        "por supuesto": "of course",
+        "qué gol": "what a goal",
+        "qué hora es": "what time is it",
+        "siéntese": "sit down",
+        "vale": "all right",
+        "vamos": "let's go",
+    },
+    openings={
+        "bienvenidos a": "welcome to",
+        "buenas noches a": "good evening to",
+        "buenas noches y bienvenidos a": "good evening and welcome to",
+        "buenas tardes a": "good afternoon to",
+        "buenas tardes y bienvenidos a": "good afternoon and welcome to",
+        "buenos días a": "good morning to",
+        "buenos días y bienvenidos a": "good morning and welcome to",
+        "gracias por": "thank you for",
+        "me llamo": "my name is",
+        "soy": "I am",
+        "vamos a hablar de": "let us talk about",
+    },
+    before=(
+        (r"…", "."),
+        (r"[¿¡]", ""),
+        (r"\bel (lunes|martes|miércoles|jueves|viernes|sábado|domingo)\b", r"\1"),
+        (r"\bun (\d[\d.,]*) ?%", r"\1%"),
+        (r"\bdesde hace (\w+ (?:años|meses|semanas|días))\b", r"durante \1"),
+        (r"(?i)\bresultaron herid[oa]s\b", "fueron heridos"),
+        (r"(?i)\bresultó herid[oa]\b", "fue herido"),
+        (r"(?i)\bhace (?:mucho )?(frío|calor)\b", r"está muy \1"),
+        (r"(?i)\by vivo en\b", "y resido en"),
+        (r"(?i)\bhablar del\b", "hablar sobre el"),
+    ),
+    after=(
+        (
+            r"(?<!^)(?<!on )(?<!of )(?<!every )(?<!last )(?<!next )\b((?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day)\b",
+            r"on \1",
+        ),
+        (r"\b[Tt]he (?=on \w+day\b)", ""),
+        (r"\b([Tt])housand of\b", r"\1housands of"),
+        (r"\bgo to speak of the time\b", "are going to talk about the weather"),
+        (r"\b([Ww])e go to (?=[a-z])", r"\1e are going to "),
+        (r"\bThe gentleman (?=[A-Z])", "Mr. "),
+        (r"\b[Tt]he lady (?=[A-Z])", "Mrs. "),
+        (r"^[Ww]hich (?=goal|day|pity|joy)", "what a "),
+        (r"\b(I|we|you|they|he|she|it) no\b", r"\1 do not"),
+        (r"^It expects (\w+)", r"\1 is expected"),
+        (r"(\d) %", r"\1%"),
+    ),
+    words=(
+        (r"\bmiles de\b", r"\bMiles of\b", "Thousands of"),
+        (r"\bmiles de\b", r"\bmiles of\b", "thousands of"),
+        (r"\bmarcharon\b", r"\bleft\b", "marched"),
+        (r"\bcuesta\b", r"^[Cc]ost\b", "it costs"),
+        (r"\bsu atención\b", r"\b[Hh]is attention\b", "your attention"),
+        (r"\bdesde hace\b", r"\bduring\b", "for"),
+        (r"\bequipo\b", r"\bsquad\b", "team"),
+        (r"\bel tiempo\b|\bdel tiempo\b", r"\b(?:about|of|on) the time\b", "about the weather"),
+    ),
+    numbers=_NUMBERS,
+)

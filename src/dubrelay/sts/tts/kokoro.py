@@ -1,0 +1,166 @@
+"""Kokoro-82M (int8 ONNX, 24 kHz) speaking Spanish, with the length of the speech chosen before it is made.
+
+The model runs in two halves. The first predicts how long each phoneme lasts; here those durations are scaled to the
+tempo asked for and handed to the second, whose sound lasts exactly their sum. The phonemes come from the espeak-ng
+program.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from dubrelay import models
+from dubrelay.config import Paths, Sts
+from dubrelay.errors import StartupError, StsError
+from dubrelay.sts.fit import trim
+from dubrelay.sts.tts import espeak_ng
+from dubrelay.sts.tts.base import Prepared, Speech
+
+RATE_HZ = 24_000
+FRAME_S = 0.025
+_FIRST_PAD_FRAMES = 16
+"""With fewer the first syllable is lost."""
+_END_FRAMES = (2, 1)
+"""Last punctuation and last pad are silence: no time is spent on it."""
+_SOUND_BEYOND_S = 0.07
+"""Sound before the first phoneme's frame and after the last but one's: median of what trimmed speech lasts longer."""
+_MAX_TOKENS = 500
+_CEILING = 0.97
+
+_VOICES = ("jm_kumo", "jf_gongitsune")
+_ESPEAK_VOICE = {"es": "es"}
+_ALPHABET = (("\u0361", ""), ("tʃ", "ʧ"), ("dʒ", "ʤ"), ("ts", "ʦ"), ("dz", "ʣ"), ("g", "\u0261"), ("ɫ", "l"), ("-", ""))
+"""espeak-ng's IPA -> Kokoro's letters, where they differ."""
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Sentence:
+    """What one run of the second half needs; `durations` are frames at tempo 1, first and last pad included."""
+
+    tokens: npt.NDArray[np.int64]
+    style: Floats
+    durations: Floats
+    hidden: Floats
+
+
+class Kokoro:
+    name = "kokoro"
+    languages = frozenset(_ESPEAK_VOICE)
+    min_tempo = 0.85
+    max_tempo = 1.3
+    licence = "Apache-2.0"
+
+    def __init__(self, settings: Sts, paths: Paths) -> None:
+        if absent := espeak_ng.missing():
+            raise StartupError(absent)
+        files = models.kokoro(paths)
+        self._predictor = _session(files.predictor, threads=1)
+        self._speaker = _session(files.speaker, settings.tts_threads)
+        self._letters: dict[str, int] = json.loads(files.vocab.read_text(encoding="utf-8"))["vocab"]
+        with np.load(files.voices) as packs:
+            self._styles = {name: packs[name].astype(np.float32).reshape(-1, 256) for name in _VOICES}
+        # Two at once would each take twice as long: one after the other serves the first one sooner.
+        self._one_at_a_time = threading.Lock()
+
+    @classmethod
+    def missing(cls, paths: Paths) -> str:
+        return espeak_ng.missing() or models.missing("kokoro", paths)
+
+    def voices(self, language: str) -> tuple[str, ...]:
+        return _VOICES if language in self.languages else ()
+
+    def prepare(self, text: str, language: str, voice: str = "default") -> Prepared:
+        if language not in self.languages:
+            raise StsError("UNSUPPORTED_LANGUAGE", f"kokoro does not speak {language!r} here", stage="tts")
+        voice = voice if voice in _VOICES else _VOICES[0]
+        sentences = [self._predict(tokens, self._styles[voice]) for tokens in self._tokens(text, language)]
+        return Prepared(
+            language,
+            voice,
+            natural_s=sum(_sounding_s(sentence.durations) for sentence in sentences),
+            work_s=sum(float(_frames(sentence.durations, 1.0).sum()) * FRAME_S for sentence in sentences),
+            payload=sentences,
+        )
+
+    def speak(self, prepared: Prepared, tempo: float) -> Speech:
+        parts = [trim(self._sound(sentence, tempo), RATE_HZ) for sentence in prepared.payload]
+        samples = np.concatenate([np.zeros(0, np.float32), *parts], dtype=np.float32)
+        peak = float(np.abs(samples).max(initial=0))
+        gain = np.float32(min(1.0, _CEILING / max(peak, 1e-6)))
+        return Speech(samples * gain, RATE_HZ, tempo)
+
+    def _tokens(self, text: str, language: str) -> list[list[int]]:
+        ipa = espeak_ng.phonemes(text, _ESPEAK_VOICE[language])
+        for theirs, ours in _ALPHABET:
+            ipa = ipa.replace(theirs, ours)
+        ipa = re.sub(r"[\u0329\u032a]", "", ipa)
+        if ipa and ipa[-1] not in ".?!…":
+            ipa += "."
+        parts = [[self._letters[c] for c in part if c in self._letters] for part in _pieces(ipa, _MAX_TOKENS)]
+        return [part for part in parts if len(part) > 1]
+
+    def _predict(self, letters: list[int], styles: Floats) -> _Sentence:
+        tokens = np.array([[0, *letters, 0]], np.int64)
+        style = styles[min(len(letters), len(styles)) - 1][None]
+        given = {"tokens": tokens, "style": style, "speed": np.ones(1, np.float32)}
+        durations, hidden = self._predictor.run(["durations", "hidden"], given)
+        return _Sentence(tokens, style, durations[0], hidden)
+
+    def _sound(self, sentence: _Sentence, tempo: float) -> Floats:
+        given = {
+            "tokens": sentence.tokens,
+            "style": sentence.style,
+            "durations": _frames(sentence.durations, tempo)[None],
+            "hidden": sentence.hidden,
+        }
+        with self._one_at_a_time:
+            sound: Floats = self._speaker.run(None, given)[0]
+        return sound.reshape(-1)
+
+
+def _session(path: Path, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # With spinning two threads are 5-10 % faster on a quiet machine; on a busy one they take a fifth more of it.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as e:  # ONNX Runtime's own classes, one per status
+        raise StartupError(f"{path} cannot be loaded: {str(e).splitlines()[0]}") from e
+
+
+def _pieces(ipa: str, longest: int) -> list[str]:
+    """At most `longest` letters each, cut after the last punctuation, else the last space, that fits."""
+    pieces = []
+    while len(ipa) > longest:
+        head = ipa[:longest]
+        cut = max((head.rfind(mark) for mark in ".?!;:,"), default=-1)
+        cut = cut if cut > 0 else head.rfind(" ")
+        cut = cut + 1 if cut > 0 else longest
+        pieces.append(ipa[:cut].strip())
+        ipa = ipa[cut:].strip()
+    return [*pieces, ipa] if ipa else pieces
+
+
+def _frames(durations: Floats, tempo: float) -> Floats:
+    """Whole frames per token at a tempo: rounded so that errors do not add up, and none is left out."""
+    scaled = np.maximum(durations[1:-2], 1) / tempo
+    edges = np.round(np.concatenate([[0], np.cumsum(scaled)]))
+    body = np.maximum(np.diff(edges), 1)
+    return np.concatenate([[_FIRST_PAD_FRAMES], body, _END_FRAMES]).astype(np.float32)
+
+
+def _sounding_s(durations: Floats) -> float:
+    return float(np.maximum(durations[1:-3], 1).sum()) * FRAME_S + _SOUND_BEYOND_S

@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from dubrelay.config import Dub
+from dubrelay.orchestrator.plan import Plan, Unsupported
+from dubrelay.orchestrator.streams import (
+    COOL_DOWN_S,
+    FIRST_BACK_OFF_S,
+    MAX_BACK_OFF_S,
+    MAX_RESTARTS,
+    Action,
+    Source,
+    StartWorker,
+    StopWorker,
+    Stream,
+)
+
+pytestmark = pytest.mark.unit
+
+GRACE_S = 30.0
+PLAN = Plan("rtmp", Dub())
+OTHER_PLAN = Plan("rtmp", Dub(target_language="fr"))
+REFUSED = Unsupported("needs H264 video")
+
+
+def stream() -> Stream:
+    numbers = itertools.count(1)
+    return Stream(GRACE_S, lambda: f"run{next(numbers)}", lambda: 1.0)
+
+
+def publishing(source_id: str = "a", plan: Plan | Unsupported = PLAN) -> Source:
+    return Source(source_id, "2026-01-01T00:00:00Z", plan)
+
+
+def running(now: float = 0.0) -> Stream:
+    machine = stream()
+    machine.listed(publishing())
+    assert machine.decide(now) == StartWorker("run1", PLAN)
+    machine.worker_ready()
+    return machine
+
+
+def test_a_publisher_gets_one_worker() -> None:
+    machine = stream()
+    assert machine.state(0) == "idle"
+    assert machine.decide(0) is None
+    machine.listed(publishing())
+    assert machine.decide(0) == StartWorker("run1", PLAN)
+    machine.listed(publishing())
+    assert machine.decide(0.1) is None
+    assert machine.state(0.1) == "starting"
+    machine.worker_ready()
+    assert machine.state(0.2) == "running"
+
+
+def test_a_publisher_that_leaves_has_a_grace_and_then_the_worker_stops() -> None:
+    machine = running()
+    machine.unlisted(100)
+    assert machine.decide(100) is None
+    assert machine.state(129.9) == "grace"
+    assert machine.decide(129.9) is None
+    assert machine.decide(130) == StopWorker()
+    assert machine.state(130) == "stopping"
+    assert machine.decide(131) is None
+    assert machine.worker_exited(0, "", 131) is False
+    assert machine.state(131) == "idle"
+    assert machine.decide(131) is None
+
+
+def test_polls_without_the_publisher_do_not_prolong_the_grace() -> None:
+    machine = running()
+    for now in range(100, 130):
+        machine.unlisted(now)
+        assert machine.decide(now) is None
+    machine.unlisted(130)
+    assert machine.decide(130) == StopWorker()
+
+
+def test_a_return_within_the_grace_keeps_worker_and_run() -> None:
+    machine = running()
+    machine.unlisted(100)
+    machine.listed(publishing("b"))
+    assert machine.decide(200) is None
+    assert machine.state(200) == "running"
+    assert machine.run_id == "run1"
+
+
+def test_a_return_while_the_worker_stops_starts_a_new_run_when_it_has() -> None:
+    machine = running()
+    machine.unlisted(100)
+    assert machine.decide(130) == StopWorker()
+    machine.listed(publishing("b"))
+    assert machine.decide(131) is None
+    machine.worker_exited(0, "", 132)
+    assert machine.decide(132) == StartWorker("run2", PLAN)
+
+
+def test_a_late_not_ready_of_the_session_before_stops_nothing() -> None:
+    machine = running()
+    machine.listed(publishing("b"))
+    assert machine.hook_not_ready("a", 10) is False
+    assert machine.state(10) == "running"
+    assert machine.hook_not_ready("b", 10) is True
+    assert machine.state(10) == "grace"
+    assert machine.hook_not_ready("b", 20) is True, "said twice, scheduled once"
+    assert machine.hook_not_ready("a", 20) is False
+    assert machine.decide(40) == StopWorker()
+
+
+def test_another_language_replaces_the_worker_in_the_same_run() -> None:
+    machine = running()
+    machine.listed(publishing("b", OTHER_PLAN))
+    assert machine.decide(10) == StopWorker()
+    machine.worker_exited(0, "", 11)
+    assert machine.decide(11) == StartWorker("run1", OTHER_PLAN)
+
+
+def test_a_stream_no_worker_can_take_is_degraded_and_says_why() -> None:
+    machine = stream()
+    machine.listed(publishing(plan=REFUSED))
+    assert machine.decide(0) is None
+    assert machine.state(0) == "degraded"
+    assert machine.message() == "needs H264 video"
+    machine.unlisted(1)
+    assert machine.state(1) == "idle"
+
+
+@pytest.mark.parametrize("code", [2, 3])
+def test_a_worker_that_would_fail_again_is_not_restarted(code: int) -> None:
+    machine = running()
+    assert machine.worker_exited(code, "no such plugin", 1) is True
+    for now in range(1, 2000):
+        assert machine.decide(now) is None
+    assert machine.state(2000) == "degraded"
+    assert machine.message() == "no such plugin"
+
+
+def test_a_new_publisher_gets_another_try_after_a_fatal_exit() -> None:
+    machine = running()
+    machine.worker_exited(2, "bad language", 1)
+    machine.listed(publishing("b", OTHER_PLAN))
+    assert machine.decide(10) == StartWorker("run1", OTHER_PLAN)
+
+
+@pytest.mark.parametrize("code", [0, 20, 30, 40, 70, -9, -11])
+def test_other_failures_are_restarted_with_back_off(code: int) -> None:
+    machine = running()
+    machine.worker_exited(code, "broken pipe", 100)
+    machine.listed(publishing())
+    assert machine.decide(100) is None
+    assert machine.state(100) == "starting"
+    assert machine.message() == "broken pipe"
+    assert machine.decide(100 + FIRST_BACK_OFF_S) == StartWorker("run1", PLAN)
+    assert machine.restarts == 1
+
+
+def test_back_off_doubles_and_has_jitter() -> None:
+    delays = []
+    for jitter in (0.0, 1.0):
+        machine = Stream(GRACE_S, lambda: "run", lambda jitter=jitter: jitter)
+        machine.listed(publishing())
+        now = 0.0
+        machine.decide(now)
+        for _ in range(3):
+            machine.worker_exited(40, "", now)
+            failed_at = now
+            while machine.decide(now) is None:
+                now += 0.125
+            delays.append(now - failed_at)
+    assert delays == [0.25, 0.5, 1.0, 0.5, 1.0, 2.0]
+
+
+def test_the_seventh_failure_in_ten_minutes_cools_down_as_degraded_then_tries_again() -> None:
+    machine = running()
+    now = 0.0
+    for _ in range(MAX_RESTARTS):
+        machine.worker_exited(70, "bug", now)
+        assert machine.state(now) == "starting"
+        now += MAX_BACK_OFF_S
+        assert isinstance(machine.decide(now), StartWorker)
+    machine.worker_exited(70, "bug", now)
+    assert machine.state(now) == "degraded"
+    assert machine.message() == "bug"
+    assert machine.decide(now + COOL_DOWN_S - 0.1) is None
+    assert isinstance(machine.decide(now + COOL_DOWN_S), StartWorker)
+    assert machine.state(now + COOL_DOWN_S) == "starting"
+
+
+def test_failures_that_lie_far_apart_never_cool_down() -> None:
+    machine = running()
+    for n in range(1, 50):
+        machine.worker_exited(70, "bug", n * 130.0)
+        assert machine.state(n * 130.0) == "starting"
+        assert isinstance(machine.decide(n * 130.0 + MAX_BACK_OFF_S), StartWorker)
+
+
+def test_a_worker_that_ran_out_of_input_waits_for_the_list() -> None:
+    machine = running()
+    machine.worker_exited(20, "no input", 100)
+    assert machine.decide(110) is None
+    assert machine.state(110) == "grace"
+    machine.listed(publishing())
+    assert isinstance(machine.decide(111), StartWorker)
+
+
+def test_a_worker_that_fails_during_the_grace_is_not_started_again() -> None:
+    machine = running()
+    machine.unlisted(100)
+    machine.worker_exited(40, "no input", 101)
+    assert machine.decide(120) is None
+    assert machine.decide(130) is None
+    assert machine.state(130) == "idle"
+    assert machine.run_id == ""
+
+
+SOURCES = [publishing("a"), publishing("b"), publishing("c", OTHER_PLAN), publishing("d", REFUSED)]
+
+
+class AnyOrderOfEvents(RuleBasedStateMachine):
+    """A world with one real list and real processes; the machine is told of both in any order, or not at all."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.now = 1000.0
+        self.machine = stream()
+        self.processes: list[StartWorker] = []
+        self.told_to_stop = False
+        self.publisher: Source | None = None
+
+    def carry_out(self, action: Action) -> None:
+        if isinstance(action, StartWorker):
+            assert self.processes == [], "two workers"
+            assert self.machine.source is not None, "a worker without a reason"
+            assert action.plan == self.machine.source.plan
+            assert action.run_id
+            self.processes.append(action)
+            self.told_to_stop = False
+        else:
+            assert len(self.processes) == 1, "nothing to stop"
+            assert not self.told_to_stop, "told to stop twice"
+            self.told_to_stop = True
+
+    def decide(self) -> None:
+        for _ in range(5):
+            action = self.machine.decide(self.now)
+            if action is None:
+                return
+            self.carry_out(action)
+        raise AssertionError("no rest")
+
+    @rule(source=st.sampled_from([*SOURCES, None]))
+    def the_publisher_changes(self, source: Source | None) -> None:
+        self.publisher = source
+
+    @rule()
+    def poll(self) -> None:
+        if self.publisher is None:
+            self.machine.unlisted(self.now)
+        else:
+            self.machine.listed(self.publisher)
+        self.decide()
+
+    @rule(source_id=st.sampled_from("abcd"))
+    def any_not_ready_hook(self, source_id: str) -> None:
+        self.machine.hook_not_ready(source_id, self.now)
+        self.decide()
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 10.0, 61.0, 700.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.decide()
+
+    @rule(seconds=st.sampled_from([1.0, 31.0, 61.0]))
+    def time_passes_and_nobody_looks(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule()
+    def the_worker_becomes_ready(self) -> None:
+        if self.processes:
+            self.machine.worker_ready()
+            self.decide()
+
+    @rule(code=st.sampled_from([0, 2, 3, 20, 40, 70, -9]))
+    def the_worker_ends(self, code: int) -> None:
+        if self.processes:
+            self.processes.clear()
+            self.machine.worker_exited(code, "", self.now)
+            self.decide()
+
+    @rule()
+    def in_the_end_what_runs_is_what_is_wanted(self) -> None:
+        """Polls go on, a worker told to stop does, none fails any more: one worker, or none, as the list says."""
+        for _ in range(200):
+            self.now += 1.0
+            if self.processes and self.told_to_stop:
+                self.the_worker_ends(0)
+            self.the_worker_becomes_ready()
+            self.poll()
+        source = self.publisher
+        if source is None:
+            assert self.processes == []
+            assert self.machine.state(self.now) == "idle"
+        elif self.processes:
+            assert self.processes[0].plan == source.plan
+            assert self.machine.state(self.now) == "running"
+        else:
+            assert self.machine.state(self.now) == "degraded"
+            assert isinstance(source.plan, Unsupported) or self.machine.message()
+
+    @invariant()
+    def the_state_shows_what_runs(self) -> None:
+        state = self.machine.state(self.now)
+        if self.processes:
+            assert state not in {"idle", "degraded"}
+        else:
+            assert state not in {"running", "stopping"}
+
+
+TestAnyOrderOfEvents = AnyOrderOfEvents.TestCase
+TestAnyOrderOfEvents.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from structlog.testing import capture_logs
+
+from dubrelay.config import Orchestrator
+from dubrelay.orchestrator.supervisor import Exit, Supervisor, WorkerProcess
+from dubrelay.wire.status import PhraseReport
+from dubrelay.wire.worker import WorkerSettings
+
+pytestmark = pytest.mark.service
+
+FAKE = Path(__file__).with_name("fake_worker.py")
+LIMITS = Orchestrator(ready_timeout_s=10, heartbeat_timeout_s=10, stop_timeout_s=5)
+SETTINGS = WorkerSettings(stream_id="abc", run_id="run1", input_url="rtmp://h/live/abc/in", output_url="rtmp://h/out")
+
+
+class Watched:
+    """A worker under supervision, and what it made its supervisor do."""
+
+    def __init__(self, *faults: str, limits: Orchestrator = LIMITS, command: list[str] | None = None) -> None:
+        self.ready = 0
+        self.phrases: list[PhraseReport] = []
+        supervisor = Supervisor(limits, command or [sys.executable, str(FAKE), *faults])
+        self.worker: WorkerProcess = supervisor.worker(SETTINGS, self._ready, self.phrases.append)
+        self.task: asyncio.Task[Exit] | None = None
+
+    def _ready(self) -> None:
+        self.ready += 1
+
+    async def run(self) -> Exit:
+        return await asyncio.wait_for(self.worker.run(), 20)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[asyncio.Task[Exit]]:
+        task = asyncio.create_task(self.run())
+        await eventually(lambda: self.ready and len(self.phrases) == 3, "the worker to be ready")
+        try:
+            yield task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def eventually(condition: Callable[[], object], what: str, timeout_s: float = 10) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited for {what}"
+        await asyncio.sleep(0.02)
+
+
+def gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def child_of(captured: str) -> int:
+    entries = [json.loads(line) for line in captured.splitlines() if line.startswith("{")]
+    return next(entry["child"] for entry in entries if "child" in entry)
+
+
+async def stopped_after_ready(watched: Watched) -> Exit:
+    async with watched.running() as task:
+        watched.worker.stop()
+        return await task
+
+
+def test_a_worker_becomes_ready_reports_and_stops_when_asked() -> None:
+    async def scene() -> None:
+        watched = Watched()
+        async with watched.running() as task:
+            worker = watched.worker
+            assert watched.ready == 1
+            assert worker.status is not None
+            assert worker.status.delay_ms == 8000
+            assert [phrase.transcript for phrase in watched.phrases] == ["phrase 0", "phrase 1", "phrase 2"]
+            assert worker.pid is not None
+            pid = worker.pid
+            assert worker.usage() is not None
+            assert worker.usage().rss_bytes > 1_000_000
+            assert time.time() - 20 < worker.started_at <= time.time()
+            worker.stop()
+            assert await task == Exit(0, "")
+            assert worker.status is None
+            assert worker.usage() is None
+            assert gone(pid)
+
+    asyncio.run(scene())
+
+
+def test_heartbeats_keep_a_worker_alive_past_its_timeouts() -> None:
+    async def scene() -> None:
+        limits = Orchestrator(ready_timeout_s=5, heartbeat_timeout_s=0.5)
+        watched = Watched(limits=limits)
+        async with watched.running() as task:
+            first = watched.worker.status
+            await asyncio.wait({task}, timeout=1.5)
+            assert not task.done()
+            assert watched.worker.status is not first
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("code", [2, 3, 20, 30, 40, 70])
+def test_exit_code_and_last_error_line_are_reported(code: int) -> None:
+    assert asyncio.run(Watched(f"exit{code}").run()) == Exit(code, f"told to exit with {code}")
+
+
+def test_a_plain_line_on_stderr_is_wrapped_and_is_the_error_when_there_is_no_better_one() -> None:
+    with capture_logs() as captured:
+        assert asyncio.run(Watched("plain").run()) == Exit(2, "dubrelay worker: one plain line")
+    wrapped = next(entry for entry in captured if entry["event"] == "worker_stderr")
+    assert wrapped["line"] == "dubrelay worker: one plain line"
+    assert (wrapped["streamId"], wrapped["runId"]) == ("abc", "run1")
+
+
+def test_log_lines_of_the_worker_go_through_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    asyncio.run(stopped_after_ready(Watched()))
+    started = next(line for line in capsys.readouterr().err.splitlines() if "fake_worker_started" in line)
+    assert json.loads(started)["stream_id"] == "abc"
+    assert json.loads(started)["run_id"] == "run1"
+
+
+def test_a_crash_is_reported_by_its_signal() -> None:
+    assert asyncio.run(Watched("crash").run()).code == -11
+
+
+def test_a_worker_that_never_becomes_ready_is_killed() -> None:
+    end = asyncio.run(Watched("mute", limits=Orchestrator(ready_timeout_s=0.7)).run())
+    assert end.code in {-6, -9}
+    assert end.message == "killed: it did not become ready for 0.7 s"
+
+
+def test_a_worker_that_hangs_is_killed() -> None:
+    watched = Watched("hang", limits=Orchestrator(heartbeat_timeout_s=0.7))
+    end = asyncio.run(watched.run())
+    assert watched.ready == 1
+    assert end.message == "killed: it said nothing for 0.7 s"
+
+
+def test_a_worker_that_does_not_stop_is_killed() -> None:
+    end = asyncio.run(stopped_after_ready(Watched("deaf", limits=Orchestrator(stop_timeout_s=0.5))))
+    assert end == Exit(-9, "killed: it did not stop within 0.5 s")
+
+
+def test_what_the_worker_started_goes_with_it(capfd: pytest.CaptureFixture[str]) -> None:
+    end = asyncio.run(stopped_after_ready(Watched("child")))
+    assert end.code == 0
+    child = child_of(capfd.readouterr().err)
+    deadline = time.monotonic() + 5
+    while not gone(child):
+        assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize("kin", ["child", "runaway"])
+def test_an_exit_is_noticed_while_something_else_holds_the_pipes(kin: str) -> None:
+    before = time.monotonic()
+    assert asyncio.run(Watched("leave", kin).run()).code == 40
+    assert time.monotonic() - before < 4
+
+
+def test_cancelling_kills() -> None:
+    async def scene() -> int:
+        watched = Watched("deaf")
+        async with watched.running():
+            assert watched.worker.pid is not None
+            return watched.worker.pid
+
+    assert gone(asyncio.run(scene()))
+
+
+def test_a_command_that_does_not_exist_is_a_start_up_failure() -> None:
+    end = asyncio.run(Watched(command=["/does/not/exist"]).run())
+    assert end.code == 3
+    assert "/does/not/exist" in end.message
+
+
+def test_a_worker_ends_when_its_supervisor_is_killed() -> None:
+    """The supervisor runs in a process of its own, which is killed without a chance to clean up."""
+    script = """
+import asyncio, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from dubrelay import logs
+from test_supervisor import Watched
+logs.setup("test")
+async def main():
+    watched = Watched()
+    async with watched.running():
+        print(watched.worker.pid, flush=True)
+        await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+    async def scene() -> None:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", script, str(FAKE.parent), stdout=asyncio.subprocess.PIPE
+        )
+        assert process.stdout is not None
+        pid = int(await asyncio.wait_for(process.stdout.readline(), 20))
+        assert not gone(pid)
+        process.kill()
+        await process.wait()
+        await eventually(lambda: gone(pid), "the worker to end")
+
+    asyncio.run(scene())

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dubrelay import cli
+from dubrelay.__main__ import main
+from dubrelay.errors import DubrelayError, MediaError
+
+pytestmark = pytest.mark.service
+
+
+def _dubrelay(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "dubrelay", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=cwd,
+        env={**os.environ, **environ},
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def test_every_command_of_the_contract_is_there(tmp_path: Path) -> None:
+    shown = _dubrelay("--help", cwd=tmp_path)
+    assert shown.returncode == 0
+    for command in ("up", "demo", "dub", "orchestrator", "worker", "sts", "doctor", "engines"):
+        assert f" {command} " in shown.stdout
+        assert _help(command)
+
+
+def _help(command: str) -> bool:
+    return main([command, "--help"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nope"], "No such command 'nope'"),
+        (["up", "--nope"], "No such option"),
+        (["worker"], "Missing argument 'STREAM'"),
+        (["up", "--config", "none.toml"], "none.toml: cannot be read: No such file"),
+        (["up", "--set", "latency"], "--set latency: must be KEY=VALUE"),
+        (["up", "--set", "sts.prot=1"], "sts.prot: there is no such key"),
+        (["up", "--set", "sts.port=x"], "sts.port = 'x'"),
+        (["orchestrator", "--set", "orchestrator.host=0.0.0.0"], "hook_token is required"),
+        (["sts", "--set", 'sts.asr=["nope"]'], "sts.asr = 'nope': there is no such engine"),
+        (["sts", "--mock-fail-rate", "2"], "sts.faults.fail_rate = 2.0"),
+        (["worker", "a/b"], "stream_id = 'a/b'"),
+        (["worker", "../etc"], "stream_id = '../etc'"),
+        (["dub", "none.wav", "out.wav"], "none.wav: there is no such file"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], says: str, tmp_path: Path) -> None:
+    done = _dubrelay(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("dubrelay: ")
+    assert says in line
+
+
+def test_a_mistake_in_the_environment_names_its_key(tmp_path: Path) -> None:
+    done = _dubrelay("engines", cwd=tmp_path, DUBRELAY_WORKER__LATENCY="6")
+    assert (done.returncode, done.stderr) == (2, "dubrelay: settings: worker.latency: there is no such key\n")
+
+
+def test_settings_come_from_the_current_folder_unless_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DUBRELAY_STS__PORT", "2")
+    assert cli.settings_from(None, None).worker.latency_s == 8
+    (tmp_path / "dubrelay.toml").write_text("[worker]\nlatency_s = 7\n[sts]\nport = 1\n")
+    settings = cli.settings_from(None, ['sts.asr=["whisper-base"]', "dub.voice=a"], {"dub.voice": "b", "sts.key": None})
+    assert (settings.worker.latency_s, settings.sts.port) == (7, 2)
+    assert (settings.sts.asr, settings.dub.voice) == (["whisper-base"], "b")
+    assert cli.settings_from(Path(os.devnull), None).worker.latency_s == 8
+
+
+def test_the_worker_alone_reads_rtmp_unless_told_otherwise() -> None:
+    worker = cli._worker_settings(cli.settings_from(Path(os.devnull), None), "abc")
+    assert (worker.input_url, worker.output_url) == (
+        "rtmp://127.0.0.1:1935/live/abc/in",
+        "rtmp://127.0.0.1:1935/live/abc/out",
+    )
+    rtsp = cli._worker_settings(cli.settings_from(Path(os.devnull), None, {"worker.input": "rtsp"}), "abc")
+    assert rtsp.input_url == "rtsp://127.0.0.1:8554/live/abc/in"
+    assert rtsp.run_id != worker.run_id
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "says"),
+    [
+        (MediaError("the line is cut"), 40, "dubrelay: the line is cut\n"),
+        (DubrelayError("one\ntwo"), 70, "dubrelay: one\ndubrelay: two\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_how_a_command_ends_is_its_exit_code(
+    error: BaseException,
+    exit_code: int,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "settings_from", fails)
+    assert main(["engines"]) == exit_code
+    assert capsys.readouterr().err == says
+
+
+def test_a_bug_is_exit_code_70_with_its_traceback_in_the_log(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom dubrelay import cli, __main__\ncli.settings_from = None\nsys.exit(__main__.main(['engines']))"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
+    assert done.returncode == 70
+    (line,) = done.stderr.splitlines()
+    assert "TypeError: 'NoneType' object is not callable" in line
+
+
+def test_help_is_quick_because_no_room_is_imported() -> None:
+    program = "import sys; from dubrelay import cli; print([m for m in sys.modules if m.startswith('dubrelay.')])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert set(eval(done.stdout)) == {"dubrelay.cli", "dubrelay.config", "dubrelay.errors", "dubrelay.logs"}

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from dubrelay import config
+from dubrelay.errors import ConfigError
+
+pytestmark = pytest.mark.unit
+
+
+def _problems(text: str, tmp_path: Path) -> list[str]:
+    file = tmp_path / "x.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        config.load(file, {})
+    assert caught.value.exit_code == 2
+    return caught.value.message.splitlines()
+
+
+def test_no_file_and_no_environment_gives_the_defaults() -> None:
+    assert config.load(None, {}) == config.Settings()
+
+
+def test_environment_overrides_the_file_and_flags_override_both(tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text("[worker]\nlatency_s = 7\n[sts]\nport = 1\n[dub]\nvoice = 'a'\n")
+    environ = {"DUBRELAY_STS__PORT": "2", "DUBRELAY_DUB__VOICE": "b", "PATH": "/bin", "DUBRELAY_HOOK": "x"}
+    settings = config.load(file, environ, {"dub.voice": "c", "sts.host": None})
+    assert (settings.worker.latency_s, settings.sts.port, settings.dub.voice) == (7, 2, "c")
+    assert settings.sts.host == "127.0.0.1"
+
+
+def test_every_problem_is_reported_with_its_key(tmp_path: Path) -> None:
+    problems = _problems("[sts]\nprot = 1\nport = 'x'\n[worker]\nmode = 'dubb'\n[nonsense]\n", tmp_path)
+    assert len(problems) == 4
+    for expected in (
+        "sts.prot: there is no such key",
+        "sts.port = 'x'",
+        "worker.mode = 'dubb'",
+        "nonsense: there is no",
+    ):
+        assert any(expected in problem for problem in problems), expected
+
+
+@pytest.mark.parametrize(
+    "text", ["[sts]\nport = 0", "[sts]\nport = 65536", "[sts]\nport = [1]", "sts = 3", "[sts]\nasr = []"]
+)
+def test_a_wrong_value_is_one_line(text: str, tmp_path: Path) -> None:
+    (problem,) = _problems(text, tmp_path)
+    assert "x.toml: sts" in problem
+
+
+def test_a_file_that_is_no_toml_or_not_there_is_one_line(tmp_path: Path) -> None:
+    (problem,) = _problems("[sts\n", tmp_path)
+    assert "not valid TOML" in problem
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        config.load(tmp_path / "none.toml", {})
+
+
+def test_a_latency_that_leaves_no_time_to_dub_says_how_much_is_needed() -> None:
+    with pytest.raises(ConfigError, match=r"worker\.latency_s = 5 .* = 5\.5"):
+        config.load(None, {}, {"worker.latency_s": 5})
+    assert config.load(None, {}, {"worker.latency_s": 5, "worker.mode": "bypass"}).worker.latency_s == 5
+
+
+@pytest.mark.parametrize(("section", "secret"), [("sts", "key"), ("orchestrator", "hook_token")])
+def test_a_secret_is_required_off_loopback_and_never_shown(section: str, secret: str) -> None:
+    with pytest.raises(ConfigError, match=f"{section}: {secret} is required"):
+        config.load(None, {}, {f"{section}.host": "0.0.0.0"})
+    settings = config.load(None, {}, {f"{section}.host": "0.0.0.0", f"{section}.{secret}": "hush-hush"})
+    assert "hush-hush" not in repr(settings)
+    with pytest.raises(ConfigError) as caught:
+        config.load(None, {}, {f"{section}.{secret}": ["hush-hush"]})
+    assert "hush-hush" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("media", False)],
+)
+def test_loopback(host: str, expected: bool) -> None:
+    assert config.is_loopback(host) is expected
+
+
+_NAMES = st.lists(st.text(st.characters(codec="ascii", exclude_characters="\0"), min_size=1, max_size=9), min_size=1)
+
+
+@given(
+    port=st.integers(1, 65535),
+    names=_NAMES,
+    key=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20).filter(lambda s: s[:1] not in "[{"),
+    separate=st.booleans(),
+    max_lag_s=st.floats(0, 10),
+    rate=st.floats(0, 1),
+)
+def test_settings_survive_the_way_through_the_environment(
+    port: int, names: list[str], key: str, separate: bool, max_lag_s: float, rate: float
+) -> None:
+    base = config.Settings()
+    settings = base.model_copy(
+        update={
+            "sts": base.sts.model_copy(
+                update={
+                    "port": port,
+                    "asr": names,
+                    "key": SecretStr(key),
+                    "faults": base.sts.faults.model_copy(update={"fail_rate": rate}),
+                }
+            ),
+            "mix": base.mix.model_copy(update={"separate": separate, "max_lag_s": max_lag_s}),
+            "paths": base.paths.model_copy(update={"models_dir": Path("/a b/ç")}),
+        }
+    )
+    assert config.load(None, config.to_environ(settings)) == settings

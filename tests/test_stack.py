@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from pydantic import SecretStr
+
+from dubrelay import config, ports, stack
+from dubrelay.children import answers
+from dubrelay.config import Settings
+from dubrelay.errors import StartupError
+from media import free_mediamtx_settings, free_ports
+from waiting import wait_for
+
+pytestmark = pytest.mark.service
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    orchestrator, sts = free_ports(2)
+    mock = config.Sts(port=sts, asr=["mock"], mt=["mock"], tts=["mock"], tts_fast=[])
+    return Settings(
+        paths=config.Paths(state_dir=tmp_path / "state"),
+        mediamtx=free_mediamtx_settings(),
+        orchestrator=config.Orchestrator(port=orchestrator, hook_token=SecretStr("hush-hush")),
+        sts=mock,
+    )
+
+
+@contextmanager
+def _listening(port: int) -> Iterator[None]:
+    with socket.create_server(("127.0.0.1", port)):
+        yield
+
+
+def _free(settings: Settings) -> bool:
+    return not any(ports.taken(listen) for listen in ports.needed(settings))
+
+
+def _with(settings: Settings, section: str, **values: object) -> Settings:
+    return settings.model_copy(update={section: getattr(settings, section).model_copy(update=values)})
+
+
+def test_everything_starts_answers_and_is_gone_afterwards(settings: Settings) -> None:
+    said: list[str] = []
+    with stack.running(settings, said.append) as up:
+        assert set(up.pids()) == {"sts", "mediamtx", "orchestrator"}
+        assert up.settings.sts_client.url == settings.sts.url
+        assert all(
+            answers(url)
+            for url in (
+                f"{settings.mediamtx.api_url}/v3/paths/list",
+                f"{settings.orchestrator.url}/healthz",
+                f"{settings.sts.url}/health",
+            )
+        )
+        for pid in up.pids().values():
+            assert "hush-hush" not in " ".join(psutil.Process(pid).cmdline())
+        pids = up.pids()
+    assert [line for line in said if "ready" in line] == [
+        f"{name} is ready" for name in ("sts", "mediamtx", "orchestrator")
+    ]
+    assert not any(psutil.pid_exists(pid) for pid in pids.values())
+    assert _free(settings)
+    assert {log.name for log in up.log_dir.iterdir()} == {"sts.log", "mediamtx.log", "orchestrator.log"}
+
+
+def test_a_part_that_dies_comes_back_and_it_is_said(settings: Settings) -> None:
+    said: list[str] = []
+    with stack.running(settings, said.append) as up:
+        dead = up.pids()["sts"]
+        os.kill(dead, signal.SIGKILL)
+        wait_for(lambda: up.pids().get("sts") not in {None, dead}, 20, "another STS service")
+        wait_for(lambda: answers(f"{settings.sts.url}/health"), 20, "it to answer")
+        pids = up.pids()
+    assert "sts ended with exit code -9; starting it again in 1 s" in said
+    assert not any(psutil.pid_exists(pid) for pid in pids.values())
+
+
+def test_a_taken_port_is_one_line_that_names_the_setting_and_nothing_starts(settings: Settings) -> None:
+    with _listening(settings.orchestrator.port), pytest.raises(StartupError) as caught, stack.running(settings, print):
+        pass
+    (line,) = caught.value.message.splitlines()
+    assert line.startswith(f"orchestrator.port = {settings.orchestrator.port} (tcp, 127.0.0.1): already in use")
+    assert caught.value.exit_code == 3
+    assert not (settings.paths.state_dir / "log").exists()
+
+
+def test_two_settings_with_one_port_are_found(settings: Settings) -> None:
+    twice = _with(settings, "sts", port=settings.mediamtx.rtmp_port)
+    with pytest.raises(StartupError, match=r"sts\.port = .* in use by another setting"):
+        ports.refuse_taken(ports.needed(twice))
+
+
+def test_a_host_that_is_not_this_machine_is_named(settings: Settings) -> None:
+    with pytest.raises(StartupError, match=r"mediamtx\.rtmp_port = \d+ \(tcp, 192\.0\.2\.1\): cannot be listened on"):
+        ports.refuse_taken(ports.needed(_with(settings, "mediamtx", host="192.0.2.1"))[:1])
+
+
+def test_the_part_that_does_not_start_is_named_with_what_it_said(settings: Settings) -> None:
+    broken = _with(settings, "sts", asr=["no-such-engine"])
+    with pytest.raises(StartupError) as caught, stack.running(broken, print):
+        pass
+    (line,) = caught.value.message.splitlines()
+    assert line.startswith("sts ended at once (exit code 2): sts.asr = 'no-such-engine': there is no such engine")
+    assert _free(settings)
+
+
+def test_a_program_that_is_not_there_is_named(settings: Settings) -> None:
+    with pytest.raises(StartupError, match=r"mediamtx\.binary = '/nope': there is no such program"):
+        stack.mediamtx_binary(_with(settings, "mediamtx", binary="/nope"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_up_leaves_no_process_behind_however_it_ends(settings: Settings, number: signal.Signals) -> None:
+    environ = {**os.environ, **config.to_environ(settings)}
+    command = [sys.executable, "-m", "dubrelay", "up", "--config", os.devnull]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as up:
+        assert up.stdout is not None
+        shown = "".join(iter(up.stdout.readline, "Ctrl-C ends all of it.\n"))
+        assert f"rtmp://127.0.0.1:{settings.mediamtx.rtmp_port}/live/STREAM/out" in shown
+        children = psutil.Process(up.pid).children(recursive=True)
+        assert len(children) >= 3
+        up.send_signal(number)
+        assert up.wait(20) == (-number if number == signal.SIGKILL else 0)
+    _, alive = psutil.wait_procs(children, timeout=15)
+    assert not alive
+
+
+def test_the_client_follows_our_own_service_but_never_leaves_another_one() -> None:
+    own = config.load(None, {}, {"sts.port": 9000, "sts.key": "k"})
+    assert stack.with_own_sts(own).sts_client.url == "http://127.0.0.1:9000"
+    assert stack.with_own_sts(own).sts_client.key.get_secret_value() == "k"
+    other = config.load(None, {}, {"sts_client.url": "https://gpu.example/sts", "sts.key": "k"})
+    assert stack.with_own_sts(other) == other
+
+
+def test_the_api_stays_on_loopback_when_streams_come_from_elsewhere(settings: Settings) -> None:
+    environ = stack.mediamtx_environ(_with(settings, "mediamtx", host="0.0.0.0"))
+    assert environ["MTX_RTMPADDRESS"] == f"0.0.0.0:{settings.mediamtx.rtmp_port}"
+    assert environ["MTX_APIADDRESS"] == f"127.0.0.1:{settings.mediamtx.api_port}"
+    assert environ["MTX_METRICSADDRESS"] == f"127.0.0.1:{settings.mediamtx.metrics_port}"
