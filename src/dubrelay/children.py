@@ -22,8 +22,6 @@ from dubrelay.errors import ConfigError, StartupError
 
 Say = Callable[[str], None]
 
-_STOP_S = 8.0
-"""A child that has not ended so long after SIGTERM is killed."""
 _LOOK_S = 0.3
 _STEADY_S = 60.0
 """A child that lived so long starts again after the shortest delay."""
@@ -44,6 +42,8 @@ class Part:
     ready_timeout_s: float
     log: Path
     """What it says; what it said the time before is kept beside it as .log.1."""
+    stop_timeout_s: float = 8.0
+    """When it has not ended so long after SIGTERM, it is killed."""
 
 
 @dataclass
@@ -169,7 +169,7 @@ def _end(child: _Child) -> None:
         return
     child.process.terminate()
     try:
-        child.process.wait(_STOP_S)
+        child.process.wait(child.part.stop_timeout_s)
     except subprocess.TimeoutExpired:
         os.killpg(child.process.pid, signal.SIGKILL)
         child.process.wait()

@@ -28,6 +28,7 @@ from dubrelay.ports import needed, refuse_taken
 ROOT = Path(dubrelay.__file__).parents[2]
 MEDIAMTX_CONFIG = ROOT / "deploy" / "mediamtx.yml"
 LOOPBACK = "127.0.0.1"
+_STOP_MARGIN_S = 3.0
 WILDCARDS = ("0.0.0.0",)
 
 
@@ -115,9 +116,9 @@ def _ours(
     base = settings.sts.url if command == "sts" else settings.orchestrator.url
     # An empty file: a dubrelay.toml in the current folder is part of the settings already.
     argv = (sys.executable, "-m", "dubrelay", command, "--config", os.devnull)
-    return Part(
-        command, argv, {**inherited, **to_environ(settings)}, base + path, timeout_s, log_dir / f"{command}.log"
-    )
+    environ = inherited | to_environ(settings)
+    stop_s = settings.orchestrator.stop_timeout_s + _STOP_MARGIN_S  # it stops its workers first
+    return Part(command, argv, environ, base + path, timeout_s, log_dir / f"{command}.log", stop_s)
 
 
 def _mediamtx(settings: Settings, log_dir: Path, environ: Mapping[str, str]) -> Part:

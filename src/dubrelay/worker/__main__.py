@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import faulthandler
 import json
+import os
 import sys
 import threading
+import time
 
 from dubrelay.config import validated
-from dubrelay.errors import ConfigError, DubrelayError
+from dubrelay.errors import EXIT_BUG, ConfigError, DubrelayError
 from dubrelay.wire.worker import WorkerSettings
 from dubrelay.worker.run import run
+
+
+_HANGS_S = 10.0
 
 
 def main() -> int:
@@ -40,6 +45,8 @@ def _stop_at_end_of_stdin(stop: threading.Event) -> None:
     for _ in sys.stdin:
         pass
     stop.set()
+    time.sleep(_HANGS_S)  # nobody is left who could kill a session that does not stop
+    os._exit(EXIT_BUG)
 
 
 if __name__ == "__main__":
