@@ -100,7 +100,7 @@ class Pump:
         self.blocks: list[Block] = []
         self._pipeline = pipeline
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:

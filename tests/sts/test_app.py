@@ -240,7 +240,7 @@ def test_a_phrase_that_takes_too_long_is_504(let_go: threading.Event) -> None:
 def test_a_full_service_is_503_and_still_answers_health(let_go: threading.Event) -> None:
     slow = tiny_engines(tts=TinyTts(natural_s=4.0, cost=lambda _: let_go.wait(20)))
     with service(mock_settings(max_queue=1), lambda *_: slow) as running:
-        first = threading.Thread(target=running.post, args=(request_for(buzz(4.0)),))
+        first = threading.Thread(target=running.post, args=(request_for(buzz(4.0)),), daemon=True)
         first.start()
         wait_for(lambda: running.metric("sts_inflight") == 1, 5, "the first phrase to be in work")
         answer = wait_for(lambda: refused(running), 5, "the second to be refused")

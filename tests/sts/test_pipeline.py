@@ -161,22 +161,22 @@ def voices_of(true_factor: float, timeouts_ms: list[int], natural_s: float = 3.0
 
 
 def test_the_quality_voice_speaks_while_it_is_in_time() -> None:
-    assert voices_of(0.65, [2600] * 5) == ["neural"] * 5
+    assert voices_of(0.65, [2800] * 5) == ["neural"] * 5
 
 
 def test_a_phrase_that_would_be_late_is_said_by_the_fast_voice() -> None:
-    assert voices_of(0.65, [2600, 1500, 2600]) == ["neural", "robot", "neural"]
+    assert voices_of(0.65, [2800, 1500, 2900]) == ["neural", "robot", "neural"]
 
 
 def test_a_costlier_voice_is_learnt_before_it_is_late() -> None:
-    # 3 s of work do not fit into 3.05 s with the reserve; the first phrases believe in 0.7 x 3 s.
-    spoken = voices_of(1.0, [3050] * 10)
-    assert spoken[0] == "neural" and spoken[-3:] == ["robot"] * 3
+    # 3 s of work do not fit into 3.05 s with the reserve; the first phrases believe in 0.7 x 3 s. Tries go on.
+    spoken = voices_of(1.0, [3050] * 20)
+    assert spoken[0] == "neural" and spoken.count("robot") >= 12
 
 
 def test_the_voice_does_not_flap_at_the_edge() -> None:
-    edge_ms = [2400, 2200, 2400, 2200, 2400]
-    assert voices_of(0.7, edge_ms) == ["neural", "robot", "robot", "robot", "robot"]
+    edge_ms = [2600, 2400, 2600, 2400]
+    assert voices_of(0.7, edge_ms) == ["neural", "robot", "robot", "robot"]
 
 
 def test_the_fast_lane_is_noted() -> None:
@@ -216,7 +216,7 @@ def test_recognition_never_waits_behind_a_voice() -> None:
         TinyAsr(cost=lambda: heard.append(time.monotonic())), tts=TinyTts(cost=lambda _: let_go.wait(20))
     )
     with closing(Pipeline(engines, tiny_sts())) as pipeline:
-        threads = [threading.Thread(target=pipeline.process, args=(PHRASE,)) for _ in range(2)]
+        threads = [threading.Thread(target=pipeline.process, args=(PHRASE,), daemon=True) for _ in range(2)]
         for thread in threads:
             thread.start()
         wait_for(lambda: len(heard) == 2, 5, "both phrases to be heard while the voice is busy")
@@ -229,7 +229,9 @@ def test_time_spent_waiting_for_an_engine_is_told() -> None:
     let_go = threading.Event()
     results: list[ProcessResult] = []
     with closing(Pipeline(tiny_engines(tts=TinyTts(cost=lambda _: let_go.wait(20))), tiny_sts())) as pipeline:
-        threads = [threading.Thread(target=lambda: results.append(pipeline.process(PHRASE))) for _ in range(2)]
+        threads = [
+            threading.Thread(target=lambda: results.append(pipeline.process(PHRASE)), daemon=True) for _ in range(2)
+        ]
         for thread in threads:
             thread.start()
         wait_for(lambda: pipeline.backlog_s() > 1.0, 5, "one phrase to wait for the other")
@@ -246,7 +248,7 @@ def test_more_phrases_than_places_are_refused_at_once() -> None:
     let_go = threading.Event()
     engines = tiny_engines(TinyAsr(cost=lambda: let_go.wait(20)))
     with closing(Pipeline(engines, tiny_sts(max_queue=1))) as pipeline:
-        thread = threading.Thread(target=pipeline.process, args=(PHRASE,))
+        thread = threading.Thread(target=pipeline.process, args=(PHRASE,), daemon=True)
         thread.start()
         error = wait_for(lambda: refused(pipeline), 5, "a phrase to be refused")
         assert error

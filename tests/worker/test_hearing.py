@@ -155,7 +155,7 @@ def test_two_streams_separate_at_the_same_time_without_touching_each_other() -> 
     def run(number: int) -> None:
         results[number] = separated(separator(), sound, 9_600)[0]
 
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(2)]
+    threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -19,6 +19,8 @@ Clock = Callable[[], float]
 FIRST_FACTOR = 0.7
 LEARN_UP = 0.3
 LEARN_DOWN = 0.1
+FADE = 0.05
+LEAST_FACTOR = 0.25
 SPARE_AFTER_SHED = 1.15
 RESERVE_S = 0.4
 """Kept back of a phrase's time, so that the fast voice can still say it when the quality voice breaks its promise."""
@@ -29,8 +31,8 @@ class Pace:
 
     A phrase may when its predicted end leaves RESERVE_S. Once a phrase was shed to the fast voice, the voice comes
     back only for a phrase that would still fit if it cost 15 % more; so a load at the edge does not make the voice
-    change from phrase to phrase. What was learnt under a load fades with each phrase that is shed: the load may be
-    over, and only a try can tell.
+    change from phrase to phrase. What was learnt fades with each phrase that is shed: the load may be over, and only a
+    try can tell. A try that fails costs nothing but the spare time of one phrase, which the fast voice says.
     """
 
     def __init__(self) -> None:
@@ -55,7 +57,7 @@ class Pace:
             predicted *= SPARE_AFTER_SHED
         self.shedding = predicted + RESERVE_S > left_s
         if self.shedding:
-            self.factor += min(0.0, FIRST_FACTOR - self.factor) * LEARN_DOWN
+            self.factor -= max(0.0, self.factor - LEAST_FACTOR) * FADE
         return not self.shedding
 
 
