@@ -17,7 +17,6 @@ from dubrelay.errors import EXIT_BUG, ConfigError, DubrelayError
 from dubrelay.wire.worker import WorkerSettings
 from dubrelay.worker.run import run
 
-
 _HANGS_S = 10.0
 
 
