@@ -182,3 +182,19 @@ def test_an_unknown_engine_and_an_impossible_container_leave_nothing_behind(show
     with pytest.raises(MediaError, match=r"out\.mp4: cannot be written"):
         offline.dub_file(_settings(), odd, tmp_path / "out.mp4", "es", "en")
     assert list(tmp_path.iterdir()) == [odd]
+
+
+def test_a_folder_is_dubbed_into_a_folder_under_the_same_names(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("b.wav", "a.wav", "notes.txt"):
+        (folder / name).write_bytes(b"")
+    assert offline.recordings(folder, tmp_path / "out") == [
+        (folder / "a.wav", tmp_path / "out/a.wav"),
+        (folder / "b.wav", tmp_path / "out/b.wav"),
+    ]
+    assert (tmp_path / "out").is_dir()
+    with pytest.raises(ConfigError, match="is no folder"):
+        offline.recordings(folder, folder / "a.wav")
+    with pytest.raises(ConfigError, match="holds no file that ends in one of"):
+        offline.recordings(tmp_path / "out", tmp_path / "more")

@@ -131,28 +131,32 @@ def demo(
 
 @app.command()
 def dub(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="wav, mp4, ...")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="wav, mp4, ...")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="wav, mp4, ..., or a folder of them.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="wav, mp4, ...; a folder when IN is one.")],
     target: Annotated[str | None, typer.Option("--to", help="Language to dub into.")] = None,
     spoken: Annotated[str | None, typer.Option("--from", help="Language that is spoken.")] = None,
     config_file: ConfigFile = None,
     keys: SetKeys = None,
 ) -> int:
-    """Dub a file, without servers."""
+    """Dub a file, or the files of a folder, without servers."""
+    from dubrelay import offline  # noqa: PLC0415
+
+    settings = settings_from(config_file, keys, {"dub.target_language": target, "dub.source_language": spoken})
+    for recording, dubbed in offline.recordings(source, out):
+        _dub_one(settings, recording, dubbed)
+    return EXIT_OK
+
+
+def _dub_one(settings: Settings, source: Path, out: Path) -> None:
     from rich.progress import Progress  # noqa: PLC0415
 
     from dubrelay import offline  # noqa: PLC0415
 
-    settings = settings_from(config_file, keys, {"dub.target_language": target, "dub.source_language": spoken})
+    languages = settings.dub.target_language, settings.dub.source_language
     with Progress(transient=True) as bar:
         task = bar.add_task(f"dubbing {source.name}", total=None)
         report = offline.dub_file(
-            settings,
-            source,
-            out,
-            settings.dub.target_language,
-            settings.dub.source_language,
-            lambda done, total: bar.update(task, completed=done, total=total or None),
+            settings, source, out, *languages, lambda done, total: bar.update(task, completed=done, total=total or None)
         )
     typer.echo(
         f"{out}: {report.seconds:.1f} s, {report.dubbed} phrases dubbed, {report.failed} failed, "
@@ -160,7 +164,6 @@ def dub(
     )
     for message in report.messages:
         _say(message)
-    return EXIT_OK
 
 
 @app.command()

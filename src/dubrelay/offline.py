@@ -85,6 +85,19 @@ def dub_file(
     return dubbing.report
 
 
+def recordings(source: Path, out: Path) -> list[tuple[Path, Path]]:
+    """What is to be dubbed into what: a file into a file, or those in a folder into a folder, under the same names."""
+    if not source.is_dir():
+        return [(source, out)]
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out}: is no folder, and {source} is one")
+    found = sorted(file for file in source.iterdir() if file.is_file() and file.suffix.lower() in CONTAINERS)
+    if not found:
+        raise ConfigError(f"{source}: holds no file that ends in one of {' '.join(CONTAINERS)}")
+    out.mkdir(parents=True, exist_ok=True)
+    return [(file, out / file.name) for file in found]
+
+
 def _require_route(loaded: Engines, source_language: str, target: str, voice: str) -> None:
     """For a file it is the user's choice that is wrong, not a phrase."""
     try:

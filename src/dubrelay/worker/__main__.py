@@ -49,4 +49,6 @@ def _stop_at_end_of_stdin(stop: threading.Event) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # threads of GStreamer and of the models must not hold up the end, or talk over it
