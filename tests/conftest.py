@@ -19,9 +19,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if not marked:
             raise pytest.UsageError(f"{item.nodeid}: its module needs pytestmark = pytest.mark.<{'|'.join(KINDS)}>")
         kinds[item.nodeid] = marked[0]
-    # Once GStreamer has loaded its codecs, an exception inside onnxruntime aborts the process. The product never does
-    # both: the worker checks its models' hashes before it loads them, the STS service has no GStreamer.
-    items.sort(key=lambda item: kinds[item.nodeid] == "gst")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

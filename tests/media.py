@@ -178,21 +178,6 @@ def record(url: str, out_file: Path, seconds: float) -> Path:
     return out_file
 
 
-def access_units(file: Path) -> list[str]:
-    """The hash of every H.264 access unit, in order of decoding.
-
-    Without parameter sets and delimiters (NAL types 7-9): MediaMTX itself repeats the former before key frames.
-    """
-    command = ["ffmpeg", "-v", "error", "-i", str(file), "-map", "0:v:0", "-c", "copy"]
-    shown = subprocess.run(
-        [*command, "-bsf:v", "filter_units=remove_types=7-9", "-f", "framehash", "-hash", "md5", "-"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return [line.rsplit(",", 1)[1].strip() for line in shown.stdout.splitlines() if not line.startswith("#")]
-
-
 def packet_count(file: Path, track: str) -> int:
     """How many packets a track (`v` or `a`) has."""
     command = ["ffprobe", "-v", "error", "-select_streams", track, "-count_packets"]

@@ -14,19 +14,27 @@ muxer's own latency, one second more, is only the net under a session that hangs
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from dataclasses import dataclass
 
-import gi
+from dubrelay.audio import CHANNELS, NS_PER_S, RATE_HZ, sample_at, time_of
+from dubrelay.errors import MediaError, StartupError
 
-gi.require_version("Gst", "1.0")
-gi.require_version("GstApp", "1.0")
-from gi.repository import Gst, GstApp  # noqa: E402, F401  (GstApp: makes try_pull_sample and push_buffer appear)
+# GStreamer brings libunwind, whose symbols are those of libgcc's unwinder: with the wrong one found first, an exception
+# inside onnxruntime would abort the process.
+ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
+try:
+    import gi
 
-from dubrelay.audio import CHANNELS, NS_PER_S, RATE_HZ, sample_at, time_of  # noqa: E402
-from dubrelay.errors import MediaError, StartupError  # noqa: E402
+    gi.require_version("Gst", "1.0")
+    gi.require_version("GstApp", "1.0")
+    from gi.repository import Gst, GstApp  # noqa: F401  (GstApp: makes try_pull_sample appear)
+except (ImportError, ValueError) as e:
+    raise StartupError(f"GStreamer cannot be used from Python ({e}): run scripts/setup") from e
 
 Gst.init(None)
+
 
 _PCM = f"audio/x-raw,format=S16LE,layout=interleaved,rate={RATE_HZ},channels={CHANNELS}"
 _BYTES_PER_SAMPLE = 2 * CHANNELS

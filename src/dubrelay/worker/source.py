@@ -64,7 +64,7 @@ class Source:
             self._close(self._connection.ended)
         elif self._connection.has_audio or not self._connection.anchored:
             limit_s = _SILENT_S if self._connection.anchored else _CONNECT_S
-            if now - max(self._last_sound, self._connection.opened) > limit_s:
+            if now - max(self._last_sound, self._connection.since) > limit_s:
                 self._close(f"nothing came for {limit_s:g} s")
 
     def owns(self, element: Gst.Element) -> bool:
@@ -114,7 +114,8 @@ class _Connection:
         self._handlers: list[tuple[Gst.Element, int]] = []
         self._lock = Lock()
         self._shift_ns: int | None = None
-        self.opened = time.monotonic()
+        self.since = time.monotonic()
+        """When it was opened, then when its first buffer came."""
         self.anchored = False
         self.has_audio = False
         self.ended = ""
@@ -180,6 +181,7 @@ class _Connection:
                 pad.set_offset(self._shift_ns + pts - running_ns)
                 running_ns = pts + self._shift_ns
             first, self.anchored = not self.anchored, True
+            self.since = time.monotonic()
         if first:
             self._on_first(running_ns)
         return Gst.PadProbeReturn.REMOVE
