@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from dubrelay import config, ports, stack
 from dubrelay.children import answers
 from dubrelay.config import Settings
-from dubrelay.errors import StartupError
+from dubrelay.errors import ConfigError, StartupError
 from media import free_mediamtx_settings, free_ports
 from waiting import wait_for
 
@@ -105,13 +105,25 @@ def test_a_host_that_is_not_this_machine_is_named(settings: Settings) -> None:
         ports.refuse_taken(ports.needed(_with(settings, "mediamtx", host="192.0.2.1"))[:1])
 
 
-def test_the_part_that_does_not_start_is_named_with_what_it_said(settings: Settings) -> None:
-    broken = _with(settings, "sts", asr=["no-such-engine"])
+def test_the_part_that_does_not_start_is_named_with_what_it_said(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "models/whisper-tiny.en").mkdir(parents=True)
+    broken = _with(settings, "sts", asr=["whisper-tiny.en"])
+    broken = broken.model_copy(update={"paths": broken.paths.model_copy(update={"models_dir": tmp_path / "models"})})
     with pytest.raises(StartupError) as caught, stack.running(broken, print):
         pass
     (line,) = caught.value.message.splitlines()
-    assert line.startswith("sts ended at once (exit code 2): sts.asr = 'no-such-engine': there is no such engine")
+    assert line.startswith("sts ended at once (exit code 3): ")
+    assert "whisper-tiny.en" in line
     assert _free(settings)
+
+
+def test_an_engine_that_does_not_exist_is_refused_before_anything_starts(settings: Settings) -> None:
+    with (
+        pytest.raises(ConfigError, match=r"sts\.asr = 'no-such-engine': there is no such engine; allowed: "),
+        stack.running(_with(settings, "sts", asr=["no-such-engine"]), print),
+    ):
+        pass
+    assert not list(settings.paths.state_dir.glob("log/*"))
 
 
 def test_a_program_that_is_not_there_is_named(settings: Settings) -> None:

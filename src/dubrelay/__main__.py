@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import TyperException
 
-from dubrelay.errors import EXIT_BUG, EXIT_OK, DubrelayError
+from dubrelay.errors import EXIT_BUG, EXIT_OK, DubrelayError, StartupError
 
 EXIT_INTERRUPTED = 130
 
@@ -24,7 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(message and f"{message} (see dubrelay --help)", e.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED
-    except Exception:
+    except Exception as e:
+        if isinstance(e, OSError) and e.filename is not None:
+            return _complain(f"{e.filename}: {e.strerror}", StartupError.exit_code)
         return _bug()
 
 

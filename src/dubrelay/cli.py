@@ -20,6 +20,7 @@ from dubrelay.config import Settings
 from dubrelay.errors import EXIT_OK, ConfigError, StartupError
 
 DEFAULT_CONFIG = Path("dubrelay.toml")
+EXIT_NOT_DUBBED = 1
 MOCK_ENGINES: dict[str, Any] = {"sts.asr": ["mock"], "sts.mt": ["mock"], "sts.tts": ["mock"], "sts.tts_fast": []}
 
 app = typer.Typer(
@@ -125,8 +126,8 @@ def demo(
     """Start everything, publish a programme, and show each phrase as it is dubbed."""
     from dubrelay import demo as room  # noqa: PLC0415
 
-    settings = settings_from(config_file, keys)
-    return room.run(settings, seconds, source, target or settings.dub.target_language)
+    settings = settings_from(config_file, keys, {"dub.target_language": target})
+    return room.run(settings, seconds, source, settings.dub.target_language)
 
 
 @app.command()
@@ -142,12 +143,12 @@ def dub(
     from dubrelay import offline  # noqa: PLC0415
 
     settings = settings_from(config_file, keys, {"dub.target_language": target, "dub.source_language": spoken})
-    for recording, dubbed in offline.recordings(source, out):
-        _dub_one(settings, recording, dubbed)
-    return EXIT_OK
+    worked = [_dub_one(settings, *pair) for pair in offline.recordings(source, out)]
+    return EXIT_OK if all(worked) else EXIT_NOT_DUBBED
 
 
-def _dub_one(settings: Settings, source: Path, out: Path) -> None:
+def _dub_one(settings: Settings, source: Path, out: Path) -> bool:
+    """False when there was something to dub and none of it could be."""
     from rich.progress import Progress  # noqa: PLC0415
 
     from dubrelay import offline  # noqa: PLC0415
@@ -164,6 +165,7 @@ def _dub_one(settings: Settings, source: Path, out: Path) -> None:
     )
     for message in report.messages:
         _say(message)
+    return report.dubbed > 0 or not report.failed
 
 
 @app.command()

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from dubrelay.errors import ConfigError
 
 ENV_PREFIX = "DUBRELAY_"
+_NOT_SETTINGS = {"DUBRELAY_PYTHON", "DUBRELAY_HOOK", "DUBRELAY_HOOK_URL", "DUBRELAY_HOOK_TOKEN"}
+"""What MediaMTX's hooks are told (deploy/mediamtx.yml)."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[a-z0-9]{2,8})?$")]
@@ -219,7 +221,11 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
             raise ConfigError(f"{path}: not valid TOML: {e}") from e
     for name, text in environ.items():
-        if name.startswith(ENV_PREFIX) and "__" in name:
+        if name.startswith(ENV_PREFIX) and name not in _NOT_SETTINGS:
+            if "__" not in name:
+                raise ConfigError(
+                    f"environment {name}: a setting is named {ENV_PREFIX}SECTION__KEY, with two underscores"
+                )
             _put(values, name.removeprefix(ENV_PREFIX).lower().split("__"), from_text(text), f"environment {name}")
     for key, value in (overrides or {}).items():
         if value is not None:

@@ -70,11 +70,15 @@ def dub_file(
     engines.check_names(quality_only)
     with closing(engines.load(quality_only, settings.paths)) as loaded:
         _require_route(loaded, source_language, target, settings.dub.voice)
-        with writing(source, out) as sink, reading(source) as blocks:
+        with (
+            closing(Pipeline(loaded, quality_only)) as pipeline,
+            writing(source, out) as sink,
+            reading(source) as blocks,
+        ):
             languages = Languages(
                 source_language=source_language, target_language=target, voice_profile=settings.dub.voice
             )
-            dubbing = _Dubbing(settings, Pipeline(loaded, quality_only), languages)
+            dubbing = _Dubbing(settings, pipeline, languages)
             for samples in blocks:
                 for dubbed in dubbing.push(samples):
                     sink.write(dubbed.tobytes())

@@ -24,6 +24,7 @@ from dubrelay.config import ENV_PREFIX, Settings, StsClient, to_environ
 from dubrelay.errors import StartupError
 from dubrelay.orchestrator.mediamtx import server_environment
 from dubrelay.ports import needed, refuse_taken
+from dubrelay.sts.engines import check_names
 
 ROOT = Path(dubrelay.__file__).parents[2]
 MEDIAMTX_CONFIG = ROOT / "deploy" / "mediamtx.yml"
@@ -66,11 +67,12 @@ def mediamtx_binary(settings: Settings) -> Path:
 def running(settings: Settings, say: Say, environ: Mapping[str, str] = os.environ) -> Iterator[Stack]:
     """Starts everything, waits until it answers, ends it afterwards. `say` gets one line per event.
 
-    StartupError names the setting whose port is taken, or the part that does not come up and what it said last.
+    ConfigError names an engine that does not exist; StartupError the setting whose port is taken, or the part that does
+    not come up and what it said last.
     SIGTERM ends the block the way Ctrl-C does: by KeyboardInterrupt.
     """
+    require_startable(settings)
     settings = with_own_sts(settings)
-    refuse_taken(needed(settings, own_sts=runs_sts(settings)))
     log_dir = settings.paths.state_dir.absolute() / "log"
     children = Children(_parts(settings, log_dir, environ), say)
     with _sigterm_interrupts():
@@ -80,6 +82,14 @@ def running(settings: Settings, say: Say, environ: Mapping[str, str] = os.enviro
         finally:
             with _undisturbed():
                 children.stop()
+
+
+def require_startable(settings: Settings) -> None:
+    """ConfigError for an engine that does not exist, StartupError for a port that is taken."""
+    settings = with_own_sts(settings)
+    if runs_sts(settings):
+        check_names(settings.sts)
+    refuse_taken(needed(settings, own_sts=runs_sts(settings)))
 
 
 def with_own_sts(settings: Settings) -> Settings:

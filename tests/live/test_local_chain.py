@@ -78,7 +78,6 @@ def test_e_picture_and_original_go_on_while_the_service_is_away_and_dubbing_retu
                 for reason in ("error", "breaker_open", "timeout", "deadline", "overload", "invalid_output")
             }
             reported = {reason: sum(phrase.reason == reason for phrase in phrases) for reason in counted}
-    assert counted.keys() == reported.keys()
     assert all(abs(counted[reason] - reported[reason]) <= 1 for reason in counted)  # the last may be on its way
 
     found = match(access_units(programme.path), access_units(out))

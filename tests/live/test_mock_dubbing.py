@@ -48,8 +48,9 @@ def test_d_the_tone_is_heard_exactly_where_speech_was(media: MediaMtx, programme
     ):
         media.wait_available("live/x/out", 30)
         recording = record(media.rtmp("live/x/out"), tmp_path / "out.flv", 26)
-        for status in worker.statuses():
-            assert status.av_sync_ms is None or abs(status.av_sync_ms) <= 20
+        offsets = [status.av_sync_ms for status in worker.statuses() if status.av_sync_ms is not None]
+        assert len(offsets) > 15
+        assert max(map(abs, offsets)) <= 20
         assert {phrase.status for phrase in worker.phrases()} == {"dubbed"}
 
     start_s, sound = sound_on_published_time(recording, programme.path)

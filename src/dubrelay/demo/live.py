@@ -36,13 +36,14 @@ def run(settings: Settings, seconds: float | None, source: Path | None, target: 
     Ctrl-C ends it with the summary of what there was, by KeyboardInterrupt.
     """
     out = screen.console()
+    stack.require_startable(settings)  # before minutes are spent on the programme
     show = _Show(settings, _programme(settings, seconds, source, out), seconds, source is None, out)
-    try:
-        with stack.running(settings, lambda line: out.print(f"[dim]{escape(line)}[/dim]")):
+    with stack.running(settings, lambda line: out.print(f"[dim]{escape(line)}[/dim]")):
+        try:
             screen.addresses(out, settings, STREAM_ID)
             show.run(target)
-    finally:  # after Ctrl-C, too: what there was
-        screen.summary(out, show.summary, show.usage.shares())
+        finally:  # after Ctrl-C, too: what there was
+            screen.summary(out, show.summary, show.usage.shares())
     return _verdict(settings, show, target, out)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -48,7 +49,7 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None) -> FastA
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         polling = asyncio.create_task(reconciler.run())
-        polling.add_done_callback(lambda task: _note_end_of_polling(task, reconciler))
+        polling.add_done_callback(lambda task: _end_with(task, app, reconciler))
         try:
             yield
         finally:
@@ -65,11 +66,12 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None) -> FastA
     return app
 
 
-def _note_end_of_polling(polling: asyncio.Task[None], reconciler: Reconciler) -> None:
-    """A bug ended it: what runs goes on, nothing new starts, and health says so."""
+def _end_with(polling: asyncio.Task[None], app: FastAPI, reconciler: Reconciler) -> None:
+    """A bug ended it: the process ends, too, with its workers, so that whoever supervises it starts it anew."""
     if not polling.cancelled() and (error := polling.exception()) is not None:
         reconciler.mediamtx_problem = f"the orchestrator no longer reads MediaMTX's list: {type(error).__name__}"
-        logs.get().critical("poll_ended", exc_info=error)
+        app.state.failure = error
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _error(status: int, code: str, message: str) -> JSONResponse:
@@ -92,8 +94,9 @@ async def _invalid_request(_: Request, error: Exception) -> JSONResponse:
 def serve(settings: Settings) -> None:
     """Blocks until SIGINT or SIGTERM. StartupError when the address cannot be had."""
     with _bound(settings.orchestrator.host, settings.orchestrator.port) as server_socket, _terminated_quietly():
+        app = build_app(settings)
         config = uvicorn.Config(
-            build_app(settings),
+            app,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -101,6 +104,8 @@ def serve(settings: Settings) -> None:
         )
         logs.get().info("orchestrator_listens", url=settings.orchestrator.url)
         uvicorn.Server(config).run(sockets=[server_socket])
+    if (failure := getattr(app.state, "failure", None)) is not None:
+        raise failure
 
 
 @contextmanager

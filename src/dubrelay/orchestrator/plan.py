@@ -17,9 +17,11 @@ Protocol = Literal["rtmp", "rtsp"]
 VIDEO = "H264"
 RTMP_AUDIO = frozenset({"MPEG-4 Audio", "MPEG-1/2 Audio"})
 """Audio that MediaMTX gives to every RTMP reader; what else there is it leaves out without a word."""
-AUDIO = RTMP_AUDIO | {"MPEG-4 Audio LATM", "Opus", "AC-3", "G711", "LPCM"}
+AUDIO = RTMP_AUDIO | {"Opus"}
+"""What the worker has a decoder for (worker/source.py)."""
 _ASKED = {"lang": "target_language", "src": "source_language", "voice": "voice"}
 _MAX_QUERY_FIELDS = 50
+_GRACE_MARGIN_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,16 @@ def worker_settings(settings: Settings, stream_id: str, run_id: str, plan: Plan)
         run_id=run_id,
         input_url=settings.mediamtx.input_url(stream_id, plan.protocol),
         output_url=settings.mediamtx.output_url(stream_id),
-        log=settings.log,
+        log=settings.log.model_copy(update={"format": "json"}),  # the supervisor reads it
         paths=settings.paths,
-        worker=settings.worker,
+        worker=settings.worker.model_copy(update={"input_grace_s": _patience_s(settings)}),
         dub=plan.dub,
         cut=settings.cut,
         mix=settings.mix,
         sts_client=settings.sts_client,
     )
+
+
+def _patience_s(settings: Settings) -> float:
+    """How long a worker waits for input: longer than the grace, since it is the orchestrator who ends a session."""
+    return max(settings.worker.input_grace_s, settings.orchestrator.grace_s + _GRACE_MARGIN_S)

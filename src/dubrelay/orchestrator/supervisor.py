@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from dubrelay import logs
 from dubrelay.config import Orchestrator
-from dubrelay.errors import StartupError
+from dubrelay.errors import MediaError, StartupError
 from dubrelay.wire.status import PhraseReport, WorkerStatus, parse_line
 from dubrelay.wire.worker import WorkerSettings
 
@@ -127,7 +127,9 @@ class WorkerProcess:
                 lambda: _Protocol(loop), *self._command, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
             )
         except OSError as e:
-            return Exit(StartupError.exit_code, f"worker: {self._command[0]} cannot be started: {e.strerror}")
+            lasting = isinstance(e, FileNotFoundError | PermissionError)
+            kind = StartupError if lasting else MediaError
+            return Exit(kind.exit_code, f"worker: {self._command[0]} cannot be started: {e.strerror}")
         process = Process(transport, protocol, loop)
         self._begin(process)
         readers = [asyncio.create_task(self._read_status(process)), asyncio.create_task(self._read_log(process))]

@@ -41,7 +41,7 @@ class Audio(_Shape):
     format: Literal["pcm_s16le"] = "pcm_s16le"
     sample_rate_hz: int = Field(ge=8000, le=48000)
     channels: Literal[1, 2] = 1
-    duration_ms: int = Field(ge=0)
+    duration_ms: int = Field(ge=0, le=60_000)
     data_base64: str
 
     @classmethod

@@ -40,6 +40,8 @@ __all__ = ["DubClient", "DubMetrics", "Dubbed", "NoSpeech", "PhraseFailed", "fai
 STS_RATE_HZ = 16_000
 _LEAST_S = 0.1
 """With less time than this left there is no use in asking."""
+_FAIR_S = 1.0
+"""A service that does not answer in less than this has not failed."""
 _WAY_BACK_S = 0.05
 """What the service is told to leave of the time for the answer's way."""
 _BACK_OFF_S = 0.2
@@ -125,6 +127,7 @@ class DubClient:
         room_ms: int,
         time_left_s: Callable[[], float],
         context: Context,
+        fragment_id: str | None = None,
     ) -> Dubbed | NoSpeech:
         """The answer for a phrase: `samples` is (n,) at 16 kHz, `room_ms` what the dub may last.
 
@@ -139,7 +142,7 @@ class DubClient:
             raise PhraseFailed("breaker_open", "the speech service failed too often; waiting before it is asked again")
         audio = Audio.from_samples(samples, STS_RATE_HZ)
         limit_s = min(self._settings.timeout_s, left_s)
-        task = _Task(uuid.uuid4().hex, sequence, audio, room_ms, context, self._clock() + limit_s)
+        task = _Task(fragment_id or uuid.uuid4().hex, sequence, audio, room_ms, context, self._clock() + limit_s)
         log = self._log.bind(
             fragmentId=task.fragment_id,
             sequenceNumber=sequence,
@@ -171,7 +174,9 @@ class DubClient:
                 answer = await self._with_retries(task, log)
         except (PhraseFailed, TimeoutError) as e:
             failure = e if isinstance(e, PhraseFailed) else PhraseFailed(too_late, f"no answer within {limit_s:.2f} s")
-            self._breaker.failure(self._clock(), late=failure.reason in ("timeout", "deadline"))
+            late = failure.reason in ("timeout", "deadline")
+            if not late or limit_s >= _FAIR_S:
+                self._breaker.failure(self._clock(), late=late)
             log.warning("sts_failed", status="fallback", reason=failure.reason, message=failure.message)
             raise failure from e
         else:

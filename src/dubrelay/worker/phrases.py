@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from dubrelay import logs, models
 from dubrelay.audio import RATE_HZ, Samples, seconds, time_of
+from dubrelay.errors import MediaError
 from dubrelay.wire.fragment import Context
 from dubrelay.wire.status import PhraseReport
 from dubrelay.wire.worker import WorkerSettings
@@ -29,8 +30,8 @@ from dubrelay.worker.separate import Separator
 from dubrelay.worker.timeline import Decision, Timeline
 from dubrelay.worker.vad import Vad
 
-_QUEUE_BLOCKS = 1000
-"""About 20 s of AAC frames; more than that is not listened to, it stays original."""
+_QUEUE_BLOCKS = 100
+"""About 20 s; more than that is not listened to, it stays original."""
 _SPARE_S = 4.0
 """How much longer than the latency sound is kept."""
 _DECISION_S = 0.05
@@ -57,12 +58,12 @@ class Phrases:
         self._latency_ns = round(settings.worker.latency_s * 1e9)
         self._epoch_s = time.time() - now() / 1e9
         self._lock = threading.Lock()
-        self._timeline = Timeline(settings.mix, settings.dub.fallback, settings.worker.latency_s + _SPARE_S)
+        self._timeline = self._new_timeline()
         self._phrases: dict[int, _Phrase] = {}
         self._sequence = 0
         self._context = Context()
         self._blocks: queue.Queue[tuple[int, Samples] | None] = queue.Queue(_QUEUE_BLOCKS)
-        self._waiting_samples = 0
+        self._fed_until = 0
         self._listener = self._new_listener()
         self._closing = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -76,6 +77,10 @@ class Phrases:
         for thread in self._threads:
             thread.start()
 
+    def _new_timeline(self) -> Timeline:
+        settings = self._settings
+        return Timeline(settings.mix, settings.dub.fallback, settings.worker.latency_s + _SPARE_S)
+
     def _new_listener(self) -> Listener:
         paths = self._settings.paths
         separator = Separator(*models.deepfilternet(paths)) if self._settings.mix.separate else None
@@ -84,11 +89,13 @@ class Phrases:
     # --- the pump's side
 
     def feed(self, at: int, samples: Samples) -> None:
+        if not all(thread.is_alive() for thread in self._threads):
+            raise MediaError("a dubbing thread ended; its last words are in the log")
         with self._lock:
             self._timeline.write_original(at, samples)
+        self._fed_until = at + len(samples)
         try:
             self._blocks.put_nowait((at, samples))
-            self._waiting_samples += len(samples)
         except queue.Full:
             self._log.warning(
                 "not_listened", reason="the worker is behind", duration_ms=round(seconds(len(samples)) * 1000)
@@ -106,15 +113,24 @@ class Phrases:
         except Exception:
             # A fault in the mix must not end the stream: the viewer hears the original.
             self._log.exception("mix_failed")
-            with self._lock:
-                return self._timeline.original(at, count)
+            return self._begin_anew(at, count)
         for decision in decisions:
             self._report(decision)
         return samples
 
+    def _begin_anew(self, at: int, count: int) -> Samples:
+        """The original of the block; what was known of the phrases goes, since something in it cannot be mixed."""
+        with self._lock:
+            kept = self._fed_until - at
+            original = self._timeline.original(at, max(count, kept))
+            self._timeline = self._new_timeline()
+            self._timeline.write_original(at, original)
+            self._phrases.clear()
+        return original[:count]
+
     @property
     def queue_ms(self) -> float:
-        return seconds(self._waiting_samples) * 1000
+        return seconds(max(0, self._fed_until - self._listener.heard_until)) * 1000
 
     def close(self) -> None:
         self._closing.set()
@@ -129,11 +145,7 @@ class Phrases:
         while not self._closing.is_set():
             block = self._blocks.get()
             try:
-                if block is None:
-                    heard = self._listener.flush()
-                else:
-                    heard = self._listener.push(*block)
-                    self._waiting_samples -= len(block[1])
+                heard = self._listener.flush() if block is None else self._listener.push(*block)
             except Exception:
                 self._log.exception("listening_failed")
                 self._listener = self._new_listener()
@@ -150,7 +162,8 @@ class Phrases:
         with self._lock:
             self._phrases[sequence] = _Phrase(span)
             self._timeline.add(sequence, span)
-        asyncio.run_coroutine_threadsafe(self._dub(sequence, span), self._loop)
+            deadline_ns = time_of(self._timeline.deadline(sequence)) + self._latency_ns
+        asyncio.run_coroutine_threadsafe(self._dub(sequence, span, deadline_ns), self._loop)
 
     # --- the event loop's thread
 
@@ -159,24 +172,26 @@ class Phrases:
         self._loop.run_forever()
         self._loop.run_until_complete(self._client.close())
 
-    async def _dub(self, sequence: int, span: Span) -> None:
-        with self._lock:
-            samples, room_ms = self._timeline.phrase_audio(span), self._timeline.room_ms(sequence)
-            deadline_ns = time_of(self._timeline.deadline(sequence)) + self._latency_ns
-
+    async def _dub(self, sequence: int, span: Span, deadline_ns: int) -> None:
         def time_left_s() -> float:
             return (deadline_ns - self._now()) / 1e9 - _DECISION_S
 
         try:
-            answer = await self._client.dub(sequence, span, samples, room_ms, time_left_s, self._context)
+            with self._lock:
+                samples, room_ms = self._timeline.phrase_audio(span), self._timeline.room_ms(sequence)
+            answer = await self._client.dub(
+                sequence, span, samples, room_ms, time_left_s, self._context, fragment_id=self._id_of(sequence)
+            )
+            self._answered(sequence, answer, round(time_left_s() * 1000))
         except PhraseFailed as e:
             self._failed(sequence, e)
-            return
         except Exception as e:  # the client maps all it knows; anything else costs this phrase, not the stream
             self._log.exception("dubbing_failed", sequenceNumber=sequence)
             self._failed(sequence, PhraseFailed("error", str(e)))
-            return
-        self._answered(sequence, answer, round(time_left_s() * 1000))
+
+    def _id_of(self, sequence: int) -> str:
+        """Unique over all runs of all workers."""
+        return f"{self._settings.run_id}-{logs.INSTANCE_ID}-{sequence}"[-64:]
 
     def _failed(self, sequence: int, failure: PhraseFailed) -> None:
         with self._lock:
@@ -203,7 +218,7 @@ class Phrases:
 
     def _report(self, decision: Decision) -> None:
         with self._lock:
-            phrase = self._phrases.pop(decision.sequence)
+            phrase = self._phrases.pop(decision.sequence, None) or _Phrase(decision.span)
         self._metrics.fragments.labels(decision.status).inc()
         if decision.reason is not None:
             self._metrics.fallbacks.labels(decision.reason).inc()
@@ -212,6 +227,7 @@ class Phrases:
         report = self._line(decision, phrase, started_ns)
         self._log.info(
             "fragment",
+            fragmentId=self._id_of(decision.sequence),
             sequenceNumber=report.sequence_number,
             t0_ms=report.t0_ms,
             duration_ms=report.duration_ms,

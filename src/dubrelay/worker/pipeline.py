@@ -45,23 +45,33 @@ _TIMESTAMP_JITTER_SAMPLES = RATE_HZ * 2 // 1000
 _SPARE_VIDEO_NS = 10 * NS_PER_S
 
 ELEMENTS = (
+    "aacparse",
     "appsink",
     "appsrc",
     "audiobuffersplit",
     "audioconvert",
     "audioresample",
     "avdec_aac",
+    "avdec_mp3float",
+    "avdec_opus",
     "avenc_aac",
+    "capsfilter",
     "errorignore",
+    "fakesink",
     "flvdemux",
     "flvmux",
     "h264parse",
     "h264timestamper",
+    "identity",
+    "mpegaudioparse",
+    "opusparse",
     "queue",
     "rtmp2sink",
     "rtmpsrc",
     "rtph264depay",
     "rtpmp4gdepay",
+    "rtpmpadepay",
+    "rtpopusdepay",
     "rtspsrc",
     "valve",
 )
@@ -112,7 +122,8 @@ class MediaPipeline:
                 make(name)
         self.latency_ns = latency_ns
         self.graph: Gst.Pipeline = Gst.parse_launch(
-            f"queue name=video max-size-bytes=0 max-size-buffers=0 max-size-time={latency_ns + _SPARE_VIDEO_NS} "
+            "identity name=pictures silent=true "
+            f"! queue name=video max-size-bytes=0 max-size-buffers=0 max-size-time={latency_ns + _SPARE_VIDEO_NS} "
             "! mux.video "
             "audioconvert name=audio dithering=none noise-shaping=none "
             "! audiobuffersplit output-buffer-duration=1/5 alignment-threshold=2000000 discont-wait=0 "
@@ -124,7 +135,8 @@ class MediaPipeline:
             "! valve name=gate drop=true "
             "! errorignore name=tail ignore-error=true ignore-notlinked=true ignore-eos=true convert-to=ok"
         )
-        self.video_in: Gst.Pad = self._named("video").get_static_pad("sink")
+        self._pictures = self._named("pictures")
+        self.video_in: Gst.Pad = self._pictures.get_static_pad("sink")
         self.audio_in: Gst.Pad = self._named("audio").get_static_pad("sink")
         self.gate, self.tail = self._named("gate"), self._named("tail")
         self._video_queue, self._heard, self._said = self._named("video"), self._named("heard"), self._named("said")
@@ -191,6 +203,11 @@ class MediaPipeline:
 
     warnings = 0
     """Warnings on the bus so far."""
+
+    @property
+    def pictures_in(self) -> int:
+        """Pictures that have come in so far."""
+        return int(self._pictures.get_property("stats").get_uint64("num-buffers")[1])
 
     @property
     def video_queue_ms(self) -> float:

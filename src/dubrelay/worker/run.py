@@ -19,7 +19,8 @@ def run(settings: WorkerSettings, stop: threading.Event | None = None, metrics_p
     """
     stop = stop or threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        # On a thread of its own: the main thread may hold the event's lock just now.
+        signal.signal(number, lambda *_: threading.Thread(target=stop.set, daemon=True).start())
     logs.setup("worker", settings.log.level, settings.log.format, streamId=settings.stream_id, runId=settings.run_id)
     log = logs.get()
     metrics, reporter = WorkerMetrics(), Reporter()

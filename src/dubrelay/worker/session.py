@@ -175,7 +175,7 @@ class Session:
             m.av_sync_ms.set(self._sink.av_sync_ms)
         _count_up(m.bus_warnings, self._pipeline.warnings)
         _count_up(m.reconnects.labels("input"), max(0, self._source.joins - 1))
-        _count_up(m.reconnects.labels("output"), max(0, self._sink.connects - 1))
+        _count_up(m.reconnects.labels("output"), max(0, self._sink.joins - 1))
         protocol: Literal["rtmp", "rtsp"] = "rtsp" if self._settings.input_url.startswith("rtsp") else "rtmp"
         state: State = "running" if self._source.up and self._sink.up else "waiting"
         self._reporter.send(

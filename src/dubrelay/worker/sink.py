@@ -36,6 +36,8 @@ class Sink:
         self._sent_at = 0.0
         self._probe = _SyncProbe(pipeline)
         self.connects = 0
+        self.joins = 0
+        """Connections that took something."""
         self.message = ""
 
     @property
@@ -66,6 +68,7 @@ class Sink:
         stats = self._element.get_property("stats")
         sent = stats.get_uint64("out-bytes-total")[1] if stats else 0
         if sent != self._sent:
+            self.joins += self._sent == 0
             self._sent, self._sent_at = sent, now
             if sent > _WELL_BYTES:
                 self._retry_s, self.message = _RETRY_S[0], ""

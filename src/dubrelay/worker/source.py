@@ -11,10 +11,11 @@ import ctypes
 import time
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from threading import Lock
+from threading import Lock, Thread
 
 from gi.repository import Gst
 
+from dubrelay.errors import DubrelayError
 from dubrelay.logs import Logger, redact_url
 from dubrelay.worker.pipeline import MediaPipeline, dispose, make
 
@@ -24,6 +25,8 @@ _CONNECT_S = 5.0
 _RETRY_S = (0.25, 1.0)
 _ANCHOR_ERROR_NS = 300_000_000
 _RTSP_JITTER_MS = 200
+_WINDOW_S = 5.0
+_BEHIND_NS = 500_000_000
 
 
 class Source:
@@ -34,7 +37,9 @@ class Source:
         self._connection: _Connection | None = None
         self._retry_at = 0.0
         self._retry_s = _RETRY_S[0]
-        self._last_sound = time.monotonic()
+        self._last_progress = time.monotonic()
+        self._pictures = 0
+        self._late = _Lateness()
         self.connects = 0
         self.joins = 0
         """Connections that delivered something."""
@@ -47,12 +52,16 @@ class Source:
 
     def heard(self, end_ns: int) -> None:
         """Sound that ends at this running time has just come in."""
-        self._last_sound = time.monotonic()
+        self._last_progress = time.monotonic()
         self._retry_s = _RETRY_S[0]
         self.message = ""
-        ahead_ns = end_ns - self._pipeline.now()
-        if ahead_ns > _ANCHOR_ERROR_NS and self._connection is not None:
-            self._connection.end(f"its first buffer came {ahead_ns / 1e9:.1f} s late, which would add to the delay")
+        late_ns = self._pipeline.now() - end_ns
+        if self._connection is None:
+            return
+        if late_ns < -_ANCHOR_ERROR_NS:
+            self._connection.end(f"it runs {-late_ns / 1e9:.1f} s ahead of where its first buffer put it")
+        elif (behind_ns := self._late.grown(late_ns)) > _BEHIND_NS:
+            self._connection.end(f"it fell {behind_ns / 1e9:.1f} s behind where its first buffer put it")
 
     def tend(self) -> None:
         """Looks after the connection; called several times a second."""
@@ -62,10 +71,16 @@ class Source:
                 self._open()
         elif self._connection.ended:
             self._close(self._connection.ended)
-        elif self._connection.has_audio or not self._connection.anchored:
+        else:
+            self._look_for_pictures(now)
             limit_s = _SILENT_S if self._connection.anchored else _CONNECT_S
-            if now - max(self._last_sound, self._connection.since) > limit_s:
+            if now - max(self._last_progress, self._connection.since) > limit_s:
                 self._close(f"nothing came for {limit_s:g} s")
+
+    def _look_for_pictures(self, now: float) -> None:
+        pictures = self._pipeline.pictures_in
+        if pictures != self._pictures:
+            self._pictures, self._last_progress = pictures, now
 
     def owns(self, element: Gst.Element) -> bool:
         """Whether the element is, or is inside, the present connection or one that was just given up."""
@@ -86,6 +101,7 @@ class Source:
 
     def _open(self) -> None:
         self.connects += 1
+        self._late = _Lateness()
         kind = _RtspConnection if self._url.startswith("rtsp") else _RtmpConnection
         self._connection = kind(self._pipeline, self._url, self.connects, self._on_anchor)
         self._log.debug("input_connecting", url=redact_url(self._url), attempt=self.connects)
@@ -103,6 +119,28 @@ class Source:
         self._connection = None
         self._retry_at = time.monotonic() + self._retry_s
         self._retry_s = min(self._retry_s * 2, _RETRY_S[1])
+
+
+class _Lateness:
+    """How much later than at first sound arrives.
+
+    By its earliest arrival in windows of some seconds, so that bursts and pauses of the network do not count.
+    """
+
+    def __init__(self) -> None:
+        self._first_ns: int | None = None
+        self._least_ns: int | None = None
+        self._until = time.monotonic() + _WINDOW_S
+
+    def grown(self, late_ns: int) -> int:
+        """In ns, known at the end of each window; 0 in between."""
+        self._least_ns = late_ns if self._least_ns is None else min(self._least_ns, late_ns)
+        if time.monotonic() < self._until:
+            return 0
+        least_ns, self._least_ns, self._until = self._least_ns, None, time.monotonic() + _WINDOW_S
+        if self._first_ns is None:
+            self._first_ns = least_ns
+        return least_ns - self._first_ns
 
 
 class _Connection:
@@ -159,6 +197,16 @@ class _Connection:
         if result != Gst.PadLinkReturn.OK:
             self.end(f"its {pad.get_name()} track ({_caps_of(pad)}) cannot be used: {result.value_nick}")
 
+    def _on_pad(self, _: Gst.Element, pad: Gst.Pad) -> None:
+        try:
+            self._watch(pad)
+            self._use(pad)
+        except DubrelayError as e:  # GStreamer's thread has nobody to raise it to
+            self.end(e.message)
+
+    def _use(self, pad: Gst.Pad) -> None:
+        raise NotImplementedError
+
     def _watch(self, pad: Gst.Pad) -> None:
         pad.add_probe(Gst.PadProbeType.EVENT_DOWNSTREAM, self._on_event)
         pad.add_probe(Gst.PadProbeType.BUFFER, self._on_first_buffer)
@@ -193,16 +241,16 @@ class _Connection:
 class _RtmpConnection(_Connection):
     def __init__(self, pipeline: MediaPipeline, url: str, number: int, on_first: Callable[[int], None]) -> None:
         super().__init__(pipeline, number, on_first)
-        source = self._add("rtmpsrc", location=f"{url} live=1")
+        source = self._add("rtmpsrc", location=f"{url} live=1", timeout=int(_CONNECT_S))
         _silence_librtmp()
         demux = self._add("flvdemux")
         self._handlers.append((demux, demux.connect("pad-added", self._on_pad)))
         source.link(demux)
         demux.sync_state_with_parent()
-        source.sync_state_with_parent()
+        # librtmp connects while the element starts, which may take as long as the timeout.
+        Thread(target=source.sync_state_with_parent, name="connect", daemon=True).start()
 
-    def _on_pad(self, _: Gst.Element, pad: Gst.Pad) -> None:
-        self._watch(pad)
+    def _use(self, pad: Gst.Pad) -> None:
         if pad.get_name() == "video":
             self._chain(pad, self._pipeline.video_in)
         elif pad.get_name() == "audio":
@@ -222,19 +270,20 @@ class _RtspConnection(_Connection):
         self._handlers.append((source, source.connect("pad-added", self._on_pad)))
         source.sync_state_with_parent()
 
-    def _on_pad(self, _: Gst.Element, pad: Gst.Pad) -> None:
+    def _use(self, pad: Gst.Pad) -> None:
         codec = pad.get_current_caps().get_structure(0).get_string("encoding-name")
-        self._watch(pad)
         if codec == "H264":
             avc = Gst.Caps.from_string("video/x-h264,stream-format=avc,alignment=au")
             depay = ("rtph264depay", {"wait_for_keyframe": True})
             timestamped = ("h264parse", "h264timestamper", ("capsfilter", {"caps": avc}))
             self._chain(pad, self._pipeline.video_in, depay, *timestamped)
-        elif codec in _RTSP_AUDIO:
+        elif codec in _RTSP_AUDIO and not self.has_audio:
             self.has_audio = True
             self._chain(pad, self._pipeline.audio_in, *_RTSP_AUDIO[codec])
         else:
-            self._chain(pad, self._add("fakesink", sync=False, **{"async": False}).get_static_pad("sink"))
+            unused = self._add("fakesink", sync=False, **{"async": False})
+            unused.sync_state_with_parent()
+            self._chain(pad, unused.get_static_pad("sink"))
 
     def _shift_for(self, pts: int) -> int:
         return 0

@@ -189,12 +189,17 @@ class Timeline:
         return phrase is not None
 
     def render(self, at: int, count: int) -> Samples:
-        """(count, 2) of the output from `at`; blocks follow one another. It decides the phrases that begin in them."""
+        """(count, 2) of the output from `at`; blocks follow one another. It decides the phrases that begin in them.
+
+        What lies before `at` and was not rendered is skipped: nobody will hear it.
+        """
+        tail_fits = at == self._rendered
+        self._rendered = max(self._rendered, at)
         for phrase in takewhile(lambda p: p.span.start < at + count, self._phrases):
             if phrase.decision is None:
                 self._decide(phrase)
         before = self._blend.fade - 1
-        tail = self._tail if at == self._rendered and len(self._tail) == before else self._modes(at - before, before)
+        tail = self._tail if tail_fits and len(self._tail) == before else self._modes(at - before, before)
         modes = np.concatenate([tail, self._modes(at, count)])
         self._rendered, self._tail = at + count, modes[len(modes) - before :]
         original = self._original.read(at, count)

@@ -107,6 +107,8 @@ class Whisper:
         heard = self._decode(encoded, self._prompt(language), duration_s)
         if refused := heard.refusal():
             return Transcript("", refused)
+        if not heard.text:
+            return Transcript("")
         return Transcript(heard.text, words=self._words(encoded, heard, language))
 
     def _known_languages(self) -> frozenset[str]:
