@@ -140,6 +140,7 @@ def test_sound_comes_in_without_gap_and_overlap_and_pictures_go_out_as_they_were
         pump.stop()
     steps = [later.at - (block.at + block.count) for block, later in pairwise(pump.blocks)]
     assert set(steps) == {0}
+    assert pipeline.pictures_in == 150
     assert click_distances(pump.blocks) == pytest.approx([samples_in(1)] * 4, abs=2)
 
     (tmp_path / "out.flv").write_bytes(output.data)
