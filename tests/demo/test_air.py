@@ -8,6 +8,7 @@ import pytest
 
 from dubrelay.demo.access_units import access_units, match
 from dubrelay.demo.air import publishing, recording
+from dubrelay.demo.listening import length_finding
 from dubrelay.errors import MediaError
 from dubrelay.ffmpeg import duration_s
 from flash_and_beep import av_offset, flash_and_beep
@@ -62,3 +63,10 @@ def test_nobody_to_publish_to_is_an_error_of_one_line(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=r"could not be published: .*refused") as raised:
         publish()
     assert "\n" not in raised.value.message
+
+
+def test_a_recording_that_ends_long_before_the_programme_is_found_out(tmp_path: Path) -> None:
+    clip = flash_and_beep(tmp_path / "clip.mp4", 4, b_frames=0)
+    assert length_finding(clip, published_s=4).good
+    assert length_finding(clip, published_s=14).good, "it may begin when the output does"
+    assert not length_finding(clip, published_s=30).good

@@ -16,13 +16,13 @@ from dubrelay.demo.programme import Programme
 from dubrelay.demo.summary import Finding, Summary
 
 
-def check(settings: Settings, programme: Programme, summary: Summary, target: str) -> list[Finding]:
+def check(settings: Settings, programme: Programme, published_s: float, summary: Summary, target: str) -> list[Finding]:
     recording = compare(programme, summary.recording)
     ear = WhisperEar(settings, settings.dub.source_language)
     found = [
         language_finding(recording, ear, target),
         picture_finding(recording),
-        length_finding(summary.recording),
+        length_finding(summary.recording, published_s),
     ]
     if recording.sentences:
         # What was left original on purpose may be heard, and what is said before the output begins is not in it.

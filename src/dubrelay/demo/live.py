@@ -72,6 +72,10 @@ class _Show:
         self.usage = Usage()
         self._published = False
 
+    @property
+    def published_s(self) -> float:
+        return self._seconds or self.programme.seconds
+
     def run(self, target: str) -> None:
         media, feed = self._settings.mediamtx, Feed(self._settings, STREAM_ID)
         url = f"{media.input_url(STREAM_ID, 'rtmp')}?lang={target}"
@@ -110,6 +114,6 @@ def _verdict(settings: Settings, show: _Show, target: str, out: Console) -> int:
     from dubrelay.demo.check import check  # noqa: PLC0415  (a recogniser and its library, not needed until now)
 
     with out.status("listening to the recording"):
-        found = check(settings, show.programme, show.summary, target)
+        found = check(settings, show.programme, show.published_s, show.summary, target)
     screen.findings(out, found)
     return EXIT_OK if all(one.good for one in found if one.needed) else EXIT_NOT_DUBBED

@@ -116,7 +116,7 @@ def dispose(*elements: Gst.Element) -> None:
 class MediaPipeline:
     """The fixed part of the graph, its clock, and the sound that goes out of it and comes back."""
 
-    def __init__(self, latency_ns: int, bitrate_kbps: int) -> None:
+    def __init__(self, latency_ns: int, bitrate_kbps: int, batch_ms: int = 200) -> None:
         for name in ELEMENTS:
             if Gst.ElementFactory.find(name) is None:
                 make(name)
@@ -126,7 +126,7 @@ class MediaPipeline:
             f"! queue name=video max-size-bytes=0 max-size-buffers=0 max-size-time={latency_ns + _SPARE_VIDEO_NS} "
             "! mux.video "
             "audioconvert name=audio dithering=none noise-shaping=none "
-            "! audiobuffersplit output-buffer-duration=1/5 alignment-threshold=2000000 discont-wait=0 "
+            f"! audiobuffersplit output-buffer-duration={batch_ms}/1000 alignment-threshold=2000000 discont-wait=0 "
             f"! audioresample ! {_PCM} "
             "! appsink name=heard sync=false async=false max-buffers=0 enable-last-sample=false "
             f"appsrc name=said caps={_PCM} format=time is-live=true block=false max-bytes=0 max-buffers=0 max-time=0 "

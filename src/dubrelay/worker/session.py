@@ -1,6 +1,6 @@
 """One stream's session: wires input, dubbing and output; the only file of this room that knows them all.
 
-One thread runs the pump: five times a second it pulls what came in, hands it to dubbing, and pushes the sound of
+One thread runs the pump: some times a second it pulls what came in, hands it to dubbing, and pushes the sound of
 [cursor, now - latency) in one buffer, dubbed or original, never a hole. It also looks after both connections.
 """
 
@@ -21,8 +21,13 @@ from dubrelay.worker.report import Reporter
 from dubrelay.worker.sink import Sink
 from dubrelay.worker.source import Source
 
-TICK_S = 0.2
+_TICK_S = {"dub": 0.2, "bypass": 0.3}
+"""How often the pump looks: in dub mode a phrase's deadline hangs on it, in bypass mode only what it costs."""
 _STATUS_S = 1.0
+_MEASURE_S = 2.0
+"""How old the figures in a status line may be: making them costs a tenth of bypass mode."""
+_LOOK_S = 0.8
+"""How often connections that work are looked at; asking GStreamer costs more than moving the sound."""
 _LATE_S = 0.7
 """The muxer waits one second longer than the latency; sound that comes later than that would be squeezed together."""
 _PAUSED_S = 0.6
@@ -76,12 +81,17 @@ class Session:
         self._log = logs.get()
         dubbing = settings.worker.mode == "dub"
         self._latency_s = settings.worker.latency_s if dubbing else settings.worker.bypass_latency_s
-        self._pipeline = MediaPipeline(round(self._latency_s * NS_PER_S), settings.worker.audio_bitrate_kbps)
+        self._tick_s = _TICK_S[settings.worker.mode]
+        self._pipeline = MediaPipeline(
+            round(self._latency_s * NS_PER_S), settings.worker.audio_bitrate_kbps, batch_ms=round(self._tick_s * 1000)
+        )
         self._source = Source(self._pipeline, settings.input_url, self._log, self._on_first)
         self._sink = Sink(self._pipeline, settings.output_url, self._log)
         self._track: Track = self._dubbed_track() if dubbing else Through(self._latency_s)
         self._cursor: int | None = None
-        self._last_heard = self._last_up = self._last_status = time.monotonic()
+        self._last_heard = self._last_up = self._last_status = self._last_look = time.monotonic()
+        self._last_measured = 0.0
+        self._figures = ""
         self._paused = True
 
     def _dubbed_track(self) -> Track:
@@ -101,7 +111,7 @@ class Session:
         next_tick = time.monotonic()
         try:
             while not stop.wait(max(0.0, next_tick - time.monotonic())):
-                next_tick = max(next_tick + TICK_S, time.monotonic() - TICK_S)
+                next_tick = max(next_tick + self._tick_s, time.monotonic() - self._tick_s)
                 self._take_in()
                 self._send_out()
                 self._look_after()
@@ -130,7 +140,7 @@ class Session:
             return
         due = sample_at(max(0, self._pipeline.now() - self._pipeline.latency_ns))
         if due - self._cursor > samples_in(_LATE_S):
-            self._skip_to(due - samples_in(TICK_S))
+            self._skip_to(due - samples_in(self._tick_s))
         if due > self._cursor:
             self._pipeline.push(self._cursor, to_pcm(self._track.render(self._cursor, due - self._cursor)))
             self._cursor = due
@@ -151,11 +161,14 @@ class Session:
                 self._source.failed(why)
             else:
                 raise unexpected(element, why)
-        self._source.tend()
-        self._sink.tend()
-        self._require_input()
-        if time.monotonic() - self._last_status >= _STATUS_S:
-            self._last_status = time.monotonic()
+        now = time.monotonic()
+        if self._source.idle or self._sink.idle or now - self._last_look >= _LOOK_S:
+            self._last_look = now
+            self._source.tend()
+            self._sink.tend()
+            self._require_input()
+        if now - self._last_status >= _STATUS_S:
+            self._last_status = now
             self._report()
 
     def _require_input(self) -> None:
@@ -166,7 +179,8 @@ class Session:
             grace_s, why = self._settings.worker.input_grace_s, self._source.message
             raise InputNotReady(f"nothing to read within {grace_s:g} s: {why or 'no answer'} (is MediaMTX running?)")
 
-    def _report(self) -> None:
+    def _measure(self) -> str:
+        """The metrics as text; what the sync probe finds is in the next ones."""
         self._sink.measure()
         m = self._metrics
         m.video_queue_ms.set(self._pipeline.video_queue_ms)
@@ -176,6 +190,12 @@ class Session:
         _count_up(m.bus_warnings, self._pipeline.warnings)
         _count_up(m.reconnects.labels("input"), max(0, self._source.joins - 1))
         _count_up(m.reconnects.labels("output"), max(0, self._sink.joins - 1))
+        return m.text()
+
+    def _report(self) -> None:
+        now = time.monotonic()
+        if now - self._last_measured >= _MEASURE_S:
+            self._last_measured, self._figures = now, self._measure()
         protocol: Literal["rtmp", "rtsp"] = "rtsp" if self._settings.input_url.startswith("rtsp") else "rtmp"
         state: State = "running" if self._source.up and self._sink.up else "waiting"
         self._reporter.send(
@@ -186,7 +206,7 @@ class Session:
                 input_protocol=protocol,
                 delay_ms=self._sink.delay_ms,
                 av_sync_ms=self._sink.av_sync_ms,
-                metrics=m.text(),
+                metrics=self._figures,
             )
         )
 

@@ -41,6 +41,11 @@ class Sink:
         self.message = ""
 
     @property
+    def idle(self) -> bool:
+        """Whether there is something to do for it at once: to connect."""
+        return self._element is None and not self._armed
+
+    @property
     def up(self) -> bool:
         """Whether the output takes what is sent."""
         return self._element is not None and self._sent > 0

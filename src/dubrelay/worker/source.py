@@ -46,6 +46,11 @@ class Source:
         self.message = ""
 
     @property
+    def idle(self) -> bool:
+        """Whether there is something to do for it at once: to connect, or to give up what ended."""
+        return self._connection is None or bool(self._connection.ended)
+
+    @property
     def up(self) -> bool:
         """Whether the input delivers."""
         return self._connection is not None and self._connection.anchored and not self._connection.ended
