@@ -105,7 +105,8 @@ def _beeps(path: Path) -> list[tuple[float, int]]:
     pcm = _decoded(path, "-map", "0:a:0", "-ac", "1", "-ar", str(RATE_HZ), "-f", "f32le")
     sound = np.frombuffer(pcm, np.float32)
     frames = _frames(path, "a:0")
-    starts = np.cumsum([0, *(int(f["nb_samples"]) for f in frames)])
+    own_rate_hz = _sample_rate(path)
+    starts = np.cumsum([0, *(int(f["nb_samples"]) * RATE_HZ / own_rate_hz for f in frames)])
     times = [float(f["best_effort_timestamp_time"]) for f in frames]
     found = []
     for onset in _onsets(sound):
@@ -143,6 +144,21 @@ def _beep_near(sound: npt.NDArray[np.float32], onset: int) -> tuple[int, float]:
 def _decoded(path: Path, *arguments: str) -> bytes:
     command = ["ffmpeg", "-nostdin", "-v", "error", "-i", str(path), *arguments, "pipe:1"]
     return subprocess.run(command, check=True, capture_output=True, timeout=300).stdout
+
+
+def _sample_rate(path: Path) -> int:
+    command = [
+        "ffprobe",
+        "-v",
+        "error",
+        "-select_streams",
+        "a:0",
+        "-show_entries",
+        "stream=sample_rate",
+        "-of",
+        "csv=p=0",
+    ]
+    return int(subprocess.run([*command, str(path)], check=True, capture_output=True, timeout=300).stdout.split()[0])
 
 
 def _frames(path: Path, stream: str) -> list[dict[str, Any]]:

@@ -83,17 +83,6 @@ def test_settings_come_from_the_current_folder_unless_told_otherwise(
     assert cli.settings_from(Path(os.devnull), None).worker.latency_s == 8
 
 
-def test_the_worker_alone_reads_rtmp_unless_told_otherwise() -> None:
-    worker = cli._worker_settings(cli.settings_from(Path(os.devnull), None), "abc")
-    assert (worker.input_url, worker.output_url) == (
-        "rtmp://127.0.0.1:1935/live/abc/in",
-        "rtmp://127.0.0.1:1935/live/abc/out",
-    )
-    rtsp = cli._worker_settings(cli.settings_from(Path(os.devnull), None, {"worker.input": "rtsp"}), "abc")
-    assert rtsp.input_url == "rtsp://127.0.0.1:8554/live/abc/in"
-    assert rtsp.run_id != worker.run_id
-
-
 @pytest.mark.parametrize(
     ("error", "exit_code", "says"),
     [

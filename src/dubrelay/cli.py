@@ -189,23 +189,12 @@ def worker(
     keys: SetKeys = None,
 ) -> int:
     """Run one worker by itself, without an orchestrator."""
+    from dubrelay.wire.worker import WorkerSettings  # noqa: PLC0415
     from dubrelay.worker.run import run  # noqa: PLC0415
 
     settings = settings_from(config_file, keys, {"worker.mode": mode, "worker.input": protocol})
-    return run(_worker_settings(settings, stream), metrics_port=metrics_port)
-
-
-def _worker_settings(settings: Settings, stream: str) -> Any:
-    from dubrelay.wire.worker import WorkerSettings  # noqa: PLC0415
-
-    values = {
-        "stream_id": stream,
-        "run_id": uuid.uuid4().hex,
-        "input_url": settings.mediamtx.input_url(stream, "rtsp" if settings.worker.input == "rtsp" else "rtmp"),
-        "output_url": settings.mediamtx.output_url(stream),
-        **{name: getattr(settings, name) for name in WorkerSettings.model_fields if name in Settings.model_fields},
-    }
-    return config.validated(WorkerSettings, values, "worker")
+    way_in = settings.worker.input if settings.worker.input != "auto" else "rtmp"
+    return run(WorkerSettings.for_stream(settings, stream, uuid.uuid4().hex, way_in), metrics_port=metrics_port)
 
 
 @app.command()

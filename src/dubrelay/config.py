@@ -22,6 +22,7 @@ _NOT_SETTINGS = {"DUBRELAY_PYTHON", "DUBRELAY_HOOK", "DUBRELAY_HOOK_URL", "DUBRE
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[a-z0-9]{2,8})?$")]
+StreamId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 Voice = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 Fallback = Literal["original", "background", "ducked", "silence"]
 

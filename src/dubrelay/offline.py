@@ -21,11 +21,12 @@ from dubrelay.ffmpeg import BLOCK, CONTAINERS, probe, reading, stream_of, writin
 from dubrelay.sts import engines
 from dubrelay.sts.pipeline import Pipeline
 from dubrelay.sts.route import Engines
+from dubrelay.wire import fragment
 from dubrelay.wire.fragment import MAX_AUDIO_S, Audio, Context, Languages, ProcessRequest, ProcessResult
 from dubrelay.worker.cut import Span
 from dubrelay.worker.listen import Heard, Listener
 from dubrelay.worker.separate import Separator
-from dubrelay.worker.timeline import STS_RATE_HZ, Timeline
+from dubrelay.worker.timeline import Timeline
 from dubrelay.worker.vad import Vad
 
 Progress = Callable[[float, float], None]
@@ -36,7 +37,6 @@ _OVERRUN_S = 1.0
 _LEAST_ROOM_S = 0.3
 _KEPT_S = 4.0
 _LONGEST_MS = 60_000
-_CONTEXT_CHARACTERS = 300
 
 
 @dataclass
@@ -199,12 +199,12 @@ class _Dubbing:
         self._remember(result)
 
     def _request(self, sequence: int, span: Span) -> ProcessRequest:
-        samples = self._timeline.phrase_audio(span)[: int(MAX_AUDIO_S * STS_RATE_HZ)]
+        samples = self._timeline.phrase_audio(span)[: int(MAX_AUDIO_S * fragment.RATE_HZ)]
         return ProcessRequest(
             fragment_id=f"phrase-{sequence}",
             stream_id="file",
             sequence_number=sequence,
-            audio=Audio.from_samples(samples, STS_RATE_HZ),
+            audio=Audio.from_samples(samples, fragment.RATE_HZ),
             config=self._languages,
             context=self._context,
             max_duration_ms=min(_LONGEST_MS, round(1000 * self._room_s(sequence, span))),
@@ -218,7 +218,4 @@ class _Dubbing:
         return max(_LEAST_ROOM_S, min(until_s, seconds(len(span)) + _OVERRUN_S))
 
     def _remember(self, result: ProcessResult) -> None:
-        self._context = Context(
-            transcript=f"{self._context.transcript} {result.transcript}"[-_CONTEXT_CHARACTERS:],
-            translated_text=f"{self._context.translated_text} {result.translated_text}"[-_CONTEXT_CHARACTERS:],
-        )
+        self._context = self._context.followed_by(result.transcript, result.translated_text)

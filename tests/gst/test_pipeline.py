@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,21 +12,51 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from dubrelay.audio import RATE_HZ, from_pcm, sample_at, samples_in
+from dubrelay.audio import RATE_HZ, Ring, Samples, samples_in
 from dubrelay.demo.access_units import access_units, match
 from dubrelay.errors import StartupError
-from dubrelay.worker.pipeline import Block, Gst, MediaPipeline, make
+from dubrelay.worker import decoded, passed
+from dubrelay.worker.decoded import DecodedSound
+from dubrelay.worker.passed import PassedSound
+from dubrelay.worker.pipeline import Gst, MediaPipeline, make
 from dubrelay.worker.sink import _is_key_frame
+from dubrelay.worker.sound import Codec, Sound
+from flash_and_beep import av_offset, flash_and_beep
 from waiting import wait_for
 
 pytestmark = pytest.mark.gst
 
 LATENCY_S = 0.6
+BITRATE_KBPS = 128
+
+
+class Kept:
+    """A track that gives back what it was fed."""
+
+    queue_ms = 0.0
+
+    def __init__(self) -> None:
+        self.blocks: list[tuple[int, Samples]] = []
+        self._ring = Ring(samples_in(10))
+
+    def feed(self, at: int, samples: Samples) -> None:
+        self.blocks.append((at, samples))
+        self._ring.write(at, samples)
+
+    def paused(self) -> None:
+        pass
+
+    def render(self, at: int, count: int) -> Samples:
+        return self._ring.read(at, count)
+
+    def close(self) -> None:
+        pass
 
 
 @pytest.fixture
-def pipeline() -> Iterator[MediaPipeline]:
-    made = MediaPipeline(round(LATENCY_S * 1e9), bitrate_kbps=128)
+def pipeline(request: pytest.FixtureRequest) -> Iterator[MediaPipeline]:
+    graph = passed.GRAPH if getattr(request, "param", "") == "passed" else decoded.graph(BITRATE_KBPS, batch_ms=100)
+    made = MediaPipeline(round(LATENCY_S * 1e9), graph)
     yield made
     made.stop()
 
@@ -64,18 +94,26 @@ class Output:
         return Gst.FlowReturn.OK
 
 
-def play(pipeline: MediaPipeline, clip: Path) -> None:
+def play(pipeline: MediaPipeline, sound: Sound, clip: Path) -> None:
     """The file, in real time, as a connection of source.py would deliver it."""
     source, demux = make("filesrc", location=str(clip)), make("flvdemux")
     for element in (source, demux):
         pipeline.graph.add(element)
     source.link(demux)
 
+    begun = pipeline.now()
+    sound.begin(begun)
+
     def on_pad(_: Gst.Element, pad: Gst.Pad) -> None:
-        chain = [make("identity", sync=True)] + ([make("avdec_aac")] if pad.get_name() == "audio" else [])
-        target = pipeline.audio_in if pad.get_name() == "audio" else pipeline.video_in
+        chain = [make("identity", sync=True)]
+        target = pipeline.video_in
+        if pad.get_name() == "audio":
+            config = pad.get_current_caps().get_structure(0).get_value("codec_data")
+            steps = sound.way_in(Codec("aac", config.extract_dup(0, config.get_size())))
+            chain += [make(step) if isinstance(step, str) else make(step[0], **step[1]) for step in steps]
+            target = pipeline.audio_in
         pad.add_probe(Gst.PadProbeType.EVENT_DOWNSTREAM, drop_end)
-        pad.set_offset(pipeline.now())
+        pad.set_offset(begun)
         for element in chain:
             pipeline.graph.add(element)
         for left, right in pairwise(chain):
@@ -95,31 +133,22 @@ def play(pipeline: MediaPipeline, clip: Path) -> None:
 
 
 class Pump:
-    """What the session does: pulls, and pushes the same sound at its time plus latency."""
+    """What the session does."""
 
-    def __init__(self, pipeline: MediaPipeline) -> None:
-        self.blocks: list[Block] = []
-        self._pipeline = pipeline
+    def __init__(self, pipeline: MediaPipeline, sound: Sound) -> None:
+        self._pipeline, self._sound = pipeline, sound
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        sent = 0
         while not self._stop.wait(0.1):
-            self.blocks += self._pipeline.pull()
-            due = sample_at(max(0, self._pipeline.now() - self._pipeline.latency_ns))
-            while sent < len(self.blocks) and self.blocks[sent].at < due:
-                self._pipeline.push(self.blocks[sent].at, self.blocks[sent].pcm)
-                sent += 1
+            self._sound.take_in()
+            self._sound.send_out(self._pipeline.now() - self._pipeline.latency_ns)
 
     def stop(self) -> None:
         self._stop.set()
         self._thread.join()
-
-    @property
-    def heard_s(self) -> float:
-        return sum(block.count for block in self.blocks) / RATE_HZ
 
 
 def test_an_element_that_is_not_installed_is_named() -> None:
@@ -130,31 +159,86 @@ def test_an_element_that_is_not_installed_is_named() -> None:
 def test_sound_comes_in_without_gap_and_overlap_and_pictures_go_out_as_they_were(
     pipeline: MediaPipeline, clip: Path, tmp_path: Path
 ) -> None:
-    output = Output(pipeline)
-    pump = Pump(pipeline)
-    try:
-        play(pipeline, clip)
-        wait_for(lambda: pump.heard_s > 5.8, 20, "6 s of sound")
-        wait_for(lambda: output.key_frames == 6, 10, "the key frames of 6 s")
-    finally:
-        pump.stop()
-    steps = [later.at - (block.at + block.count) for block, later in pairwise(pump.blocks)]
-    assert set(steps) == {0}
+    track = Kept()
+    out = played_through(
+        pipeline,
+        DecodedSound(pipeline, track),
+        clip,
+        tmp_path / "out.flv",
+        until=lambda: sum(len(samples) for _, samples in track.blocks) > samples_in(5.8),
+    )
+    assert {later - (at + len(samples)) for (at, samples), (later, _) in pairwise(track.blocks)} == {0}
+    assert click_distances(np.concatenate([samples for _, samples in track.blocks])) == near_a_second
     assert pipeline.pictures_in == 150
-    assert click_distances(pump.blocks) == pytest.approx([samples_in(1)] * 4, abs=2)
-
-    (tmp_path / "out.flv").write_bytes(output.data)
-    found = match(access_units(clip), access_units(tmp_path / "out.flv"))
+    found = match(access_units(clip), access_units(out))
     assert found is not None
     assert found.equal == found.recorded > 120
 
 
-def click_distances(blocks: list[Block]) -> list[int]:
-    """Samples between the clicks that lie whole in the blocks."""
-    sound = np.concatenate([from_pcm(block.pcm) for block in blocks])[:, 0]
-    loud = np.flatnonzero(np.abs(sound) > 0.4)
-    begins = loud[np.flatnonzero(np.diff(loud, prepend=-RATE_HZ) > RATE_HZ // 2)]
-    return [int(step) for step in np.diff(begins)][:4]
+@pytest.mark.parametrize("pipeline", ["passed"], indirect=True)
+def test_passed_sound_and_pictures_go_out_as_they_were(pipeline: MediaPipeline, clip: Path, tmp_path: Path) -> None:
+    out = played_through(pipeline, PassedSound(pipeline, BITRATE_KBPS), clip, tmp_path / "out.flv")
+    found = match(access_units(clip), access_units(out))
+    assert found is not None
+    assert found.equal == found.recorded > 120
+    sent, came = packets(out, "a"), packets(clip, "a")
+    first = next(n for n in range(len(sent)) if sent[n] in came)  # silence, until the file's sound was there
+    begin = came.index(sent[first])
+    assert sent[first:] == came[begin : begin + len(sent) - first]
+    assert first < 10
+    assert len(sent) > 4.5 * RATE_HZ / 1024
+
+
+@pytest.mark.parametrize("pipeline", ["passed"], indirect=True)
+def test_passed_sound_of_another_format_is_coded_to_the_first_and_stays_in_time(
+    pipeline: MediaPipeline, tmp_path: Path
+) -> None:
+    clip = flash_and_beep(tmp_path / "clip.flv", 8, b_frames=2)
+    sound = PassedSound(pipeline, BITRATE_KBPS)
+    assert sound.way_in(Codec("aac", bytes.fromhex("1208"))) == ()  # the output is 44.1 kHz mono from here on
+    out = played_through(pipeline, sound, clip, tmp_path / "out.flv", key_frames=4)
+    assert _shown(out, "a", "stream=sample_rate,channels") == ["44100,1"]
+    offset = av_offset(out)
+    assert offset.pairs >= 5
+    assert -5 <= offset.min_ms <= offset.max_ms <= 5
+
+
+near_a_second = pytest.approx([samples_in(1)] * 4, abs=50)
+
+
+def played_through(
+    pipeline: MediaPipeline,
+    sound: Sound,
+    clip: Path,
+    out: Path,
+    key_frames: int = 6,
+    until: Callable[[], bool] = lambda: True,
+) -> Path:
+    output = Output(pipeline)
+    pump = Pump(pipeline, sound)
+    try:
+        play(pipeline, sound, clip)
+        wait_for(lambda: output.key_frames == key_frames and until(), 20, "the last key frame")
+    finally:
+        pump.stop()
+    out.write_bytes(output.data)
+    return out
+
+
+def packets(file: Path, track: str) -> list[str]:
+    return _shown(file, track, "packet=data_hash", "-show_data_hash", "md5")
+
+
+def _shown(file: Path, track: str, entries: str, *options: str) -> list[str]:
+    command = ["ffprobe", "-v", "error", "-select_streams", track, *options, "-show_entries", entries, "-of", "csv=p=0"]
+    return subprocess.run([*command, str(file)], check=True, capture_output=True, text=True).stdout.split()
+
+
+def click_distances(sound: Samples) -> list[int]:
+    """Samples between the clicks."""
+    loud = np.flatnonzero(np.abs(sound[:, 0]) > 0.4)
+    clicks = loud[np.flatnonzero(np.diff(loud, prepend=-RATE_HZ) > RATE_HZ // 2)]
+    return [int(step) for step in np.diff(clicks)][:4]
 
 
 def test_warnings_and_errors_of_elements_are_told_with_their_source(pipeline: MediaPipeline) -> None:

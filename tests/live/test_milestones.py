@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -15,12 +14,6 @@ from running_worker import RunningWorker
 from waiting import wait_for
 
 pytestmark = pytest.mark.live
-
-
-@pytest.fixture
-def media(tmp_path: Path) -> Iterator[MediaMtx]:
-    with MediaMtx(tmp_path) as server:
-        yield server
 
 
 def test_a_mediamtx_alone_takes_a_stream_and_gives_it_back(media: MediaMtx, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +25,6 @@ TONE_HZ = 440
 @pytest.fixture(scope="module")
 def programme(tmp_path_factory: pytest.TempPathFactory) -> Programme:
     return make(tmp_path_factory.mktemp("programme") / "programme.mp4", 45)
-
-
-@pytest.fixture
-def media(tmp_path: Path) -> Iterator[MediaMtx]:
-    with MediaMtx(tmp_path) as server:
-        yield server
 
 
 def test_d_the_tone_is_heard_exactly_where_speech_was(media: MediaMtx, programme: Programme, tmp_path: Path) -> None:

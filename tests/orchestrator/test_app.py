@@ -298,4 +298,5 @@ def test_a_port_in_use_is_one_line_and_exit_code_3(fake: FakeMediaMtx) -> None:
         check=False,
     )
     assert result.returncode == 3
-    assert result.stderr == f"orchestrator: 127.0.0.1:{fake.port} is in use; choose another orchestrator.port"
+    taken = f"orchestrator: 127.0.0.1:{fake.port} is in use"
+    assert result.stderr == f"{taken}; stop what listens there, or choose another orchestrator.port"

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from dubrelay.audio import RATE_HZ, Samples, samples_in, to_pcm
 from dubrelay.demo.picture import PICTURE, finish, picture_filter
 from dubrelay.demo.sentences import ITEMS
+from dubrelay.ffmpeg import QUIET
 
 FORMAT = 1
 """Raised when the generator changes, so that an older file is made anew."""
@@ -99,7 +100,7 @@ def _encode(path: Path, seconds: float, progress: Progress) -> tuple[Sentence, .
 
 def _command(out: Path, seconds: float) -> list[str]:
     return [
-        *("ffmpeg", "-hide_banner", "-loglevel", "error", "-y"),
+        *(*QUIET, "-y"),
         *("-f", "s16le", "-ar", str(RATE_HZ), "-ac", "2", "-i", "pipe:0"),
         *("-f", "lavfi", "-i", picture_filter()),
         *("-map", "1:v", "-map", "0:a", "-t", f"{seconds:g}", *PICTURE),

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
@@ -19,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 from dubrelay import logs
 from dubrelay.config import Settings
-from dubrelay.errors import StartupError
+from dubrelay.listening import listening
 from dubrelay.orchestrator.api import api_routes
 from dubrelay.orchestrator.hooks import Refused, hook_routes
 from dubrelay.orchestrator.mediamtx import ControlApi
@@ -93,7 +91,8 @@ async def _invalid_request(_: Request, error: Exception) -> JSONResponse:
 
 def serve(settings: Settings) -> None:
     """Blocks until SIGINT or SIGTERM. StartupError when the address cannot be had."""
-    with _bound(settings.orchestrator.host, settings.orchestrator.port) as server_socket, _terminated_quietly():
+    server_socket = listening("orchestrator", settings.orchestrator.host, settings.orchestrator.port)
+    with server_socket, _terminated_quietly():
         app = build_app(settings)
         config = uvicorn.Config(
             app,
@@ -122,17 +121,3 @@ def _terminated_quietly() -> Iterator[None]:
         logs.get().info("orchestrator_stopped")
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    server_socket = socket.socket(family)
-    server_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        server_socket.bind((host, port))
-        server_socket.listen()
-    except OSError as e:
-        server_socket.close()
-        why = "is in use; choose another orchestrator.port" if e.errno == errno.EADDRINUSE else e.strerror
-        raise StartupError(f"orchestrator: {host}:{port} {why}", code="CANNOT_LISTEN") from e
-    return server_socket

@@ -82,7 +82,6 @@ class MediaPath(_Item):
     available_time: str | None = None
     source: PathSource | None = None
     tracks: list[Track] = Field([], alias="tracks2")
-    inbound_bytes: int = 0
 
     @property
     def codecs(self) -> list[str]:
@@ -126,10 +125,6 @@ class ControlApi:
             paths += listed.items
             page, pages = page + 1, listed.page_count
         return paths
-
-    async def path(self, name: str) -> MediaPath | None:
-        answer = await self._ask("GET", f"/v3/paths/get/{quote(name, safe='')}")
-        return None if answer is None else self._parsed(MediaPath, answer)
 
     async def query_of(self, source: PathSource) -> str:
         """The query a publisher came with; empty when it is gone or of a kind that has none. May hold its key."""

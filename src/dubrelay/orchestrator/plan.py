@@ -75,19 +75,12 @@ def dub_asked_for(query: str, default: Dub) -> tuple[Dub, list[str]]:
 
 
 def worker_settings(settings: Settings, stream_id: str, run_id: str, plan: Plan) -> WorkerSettings:
-    return WorkerSettings(
-        stream_id=stream_id,
-        run_id=run_id,
-        input_url=settings.mediamtx.input_url(stream_id, plan.protocol),
-        output_url=settings.mediamtx.output_url(stream_id),
-        log=settings.log.model_copy(update={"format": "json"}),  # the supervisor reads it
-        paths=settings.paths,
-        worker=settings.worker.model_copy(update={"input_grace_s": _patience_s(settings)}),
-        dub=plan.dub,
-        cut=settings.cut,
-        mix=settings.mix,
-        sts_client=settings.sts_client,
-    )
+    changed = {
+        "log": settings.log.model_copy(update={"format": "json"}),  # the supervisor reads it
+        "worker": settings.worker.model_copy(update={"input_grace_s": _patience_s(settings)}),
+        "dub": plan.dub,
+    }
+    return WorkerSettings.for_stream(settings, stream_id, run_id, plan.protocol).model_copy(update=changed)
 
 
 def _patience_s(settings: Settings) -> float:

@@ -6,10 +6,8 @@ answer under any load. Models load in the background; until they are warm, /heal
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -22,7 +20,8 @@ from starlette.exceptions import HTTPException
 
 from dubrelay import __version__, logs
 from dubrelay.config import Settings
-from dubrelay.errors import EXIT_OK, StartupError, StsError
+from dubrelay.errors import EXIT_OK, StsError
+from dubrelay.listening import listening
 from dubrelay.sts.api import add_routes, error_response
 from dubrelay.sts.engines import check_names, load
 from dubrelay.sts.running import Load, Running
@@ -58,7 +57,8 @@ def build_app(settings: Settings, on_failure: Callable[[], None] = lambda: None,
 def serve(settings: Settings) -> None:
     """Runs the service until SIGTERM or SIGINT. StartupError where it cannot listen or load its models."""
     check_names(settings.sts)
-    listening = _listen(settings.sts.host, settings.sts.port)
+    # Before the models are loaded: a port in use is known at once.
+    server_socket = listening("sts", settings.sts.host, settings.sts.port)
     app = build_app(settings, lambda: _stop(server))
     server = uvicorn.Server(
         uvicorn.Config(
@@ -75,9 +75,9 @@ def serve(settings: Settings) -> None:
     # uvicorn raises the signal it was stopped by again when it is done: to be asked to stop is exit code 0 here.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _stop(server))
-    with listening:
+    with server_socket:
         logs.get().info("listening", address=settings.sts.url)
-        server.run(sockets=[listening])
+        server.run(sockets=[server_socket])
     running: Running = app.state.running
     if running.failure is not None:
         raise running.failure
@@ -89,27 +89,6 @@ def serve(settings: Settings) -> None:
 
 def _stop(server: uvicorn.Server) -> None:
     server.should_exit = True
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket, taken before the models are loaded: a port in use is known at once."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)
-    except OSError as e:
-        raise StartupError(f"sts: cannot listen on {host}:{port}: {e.strerror}") from e
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        # Linux lets two sockets bind one port with SO_REUSEADDR as long as none of them listens.
-        listening.listen(BACKLOG)
-    except OSError as e:
-        listening.close()
-        if e.errno == errno.EADDRINUSE:
-            message = f"sts: {host}:{port} is in use; stop what listens there, or choose another sts.port"
-            raise StartupError(message) from e
-        raise StartupError(f"sts: cannot listen on {host}:{port}: {e.strerror}") from e
-    return listening
 
 
 async def _http_error(_: Request, error: Exception) -> Response:

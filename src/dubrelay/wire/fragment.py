@@ -9,17 +9,20 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from dubrelay.config import Language, Voice
+from dubrelay.config import Language, StreamId, Voice
 from dubrelay.errors import Stage, StsCode
 
 PROCESS_PATH = "/api/v1/sts/process"
 ENGINES_PATH = "/api/v1/engines"
 MAX_AUDIO_S = 30.0
+RATE_HZ = 16_000
+"""At which phrases are sent; the service takes others, too."""
+_REMEMBERED = 300
+"""Characters of context."""
 MAX_BODY_BYTES = 10_000_000
 """30 s of 48 kHz stereo in base64 is 7.7 MB."""
 
 FragmentId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-StreamId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 
 HTTP_STATUS: dict[StsCode, int] = {
     "INVALID_INPUT": 400,
@@ -79,6 +82,13 @@ class Context(_Shape):
 
     transcript: str = Field("", max_length=2000)
     translated_text: str = Field("", max_length=2000)
+
+    def followed_by(self, transcript: str, translated_text: str) -> Context:
+        """With what was said next; the oldest of it goes."""
+        return Context(
+            transcript=f"{self.transcript} {transcript}"[-_REMEMBERED:],
+            translated_text=f"{self.translated_text} {translated_text}"[-_REMEMBERED:],
+        )
 
 
 class ProcessRequest(_Shape):

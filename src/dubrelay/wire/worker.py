@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from dubrelay.config import Cut, Dub, Log, Mix, Paths, StsClient, Worker
-from dubrelay.wire.fragment import StreamId
+from dubrelay.config import Cut, Dub, Log, Mix, Paths, Settings, StreamId, StsClient, Worker, validated
 
 
 class WorkerSettings(BaseModel):
@@ -24,6 +24,18 @@ class WorkerSettings(BaseModel):
     cut: Cut = Cut()
     mix: Mix = Mix()
     sts_client: StsClient = StsClient()
+
+    @classmethod
+    def for_stream(cls, settings: Settings, stream_id: str, run_id: str, protocol: Literal["rtmp", "rtsp"]) -> Self:
+        """What `settings` say for one stream of the MediaMTX in them. ConfigError when the id is none."""
+        values = {
+            "stream_id": stream_id,
+            "run_id": run_id,
+            "input_url": settings.mediamtx.input_url(stream_id, protocol),
+            "output_url": settings.mediamtx.output_url(stream_id),
+            **{name: getattr(settings, name) for name in cls.model_fields if name in Settings.model_fields},
+        }
+        return validated(cls, values, "worker")
 
     def to_json(self) -> str:
         """With secrets in the clear: for a pipe to the worker, never for a file or a log."""

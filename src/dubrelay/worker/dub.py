@@ -20,6 +20,7 @@ from dubrelay import config
 from dubrelay.audio import RATE_HZ, time_of
 from dubrelay.errors import StsCode
 from dubrelay.logs import Logger
+from dubrelay.wire import fragment
 from dubrelay.wire.fragment import (
     HTTP_STATUS,
     MAX_BODY_BYTES,
@@ -37,7 +38,6 @@ from dubrelay.worker.cut import Span
 
 __all__ = ["DubClient", "DubMetrics", "Dubbed", "NoSpeech", "PhraseFailed", "failure_of"]
 
-STS_RATE_HZ = 16_000
 _LEAST_S = 0.1
 """With less time than this left there is no use in asking."""
 _FAIR_S = 1.0
@@ -140,7 +140,7 @@ class DubClient:
             raise PhraseFailed("deadline", f"only {left_s:.2f} s were left when the phrase had been heard")
         if not self._breaker.allow(self._clock()):
             raise PhraseFailed("breaker_open", "the speech service failed too often; waiting before it is asked again")
-        audio = Audio.from_samples(samples, STS_RATE_HZ)
+        audio = Audio.from_samples(samples, fragment.RATE_HZ)
         limit_s = min(self._settings.timeout_s, left_s)
         task = _Task(fragment_id or uuid.uuid4().hex, sequence, audio, room_ms, context, self._clock() + limit_s)
         log = self._log.bind(

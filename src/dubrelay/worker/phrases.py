@@ -36,7 +36,6 @@ _SPARE_S = 4.0
 """How much longer than the latency sound is kept."""
 _DECISION_S = 0.05
 """An answer that comes later than this before the pump's look may miss it."""
-_CONTEXT_CHARACTERS = 300
 
 
 @dataclass
@@ -209,10 +208,7 @@ class Phrases:
             else:
                 self._timeline.no_speech(sequence)
         if isinstance(answer, Dubbed):
-            self._context = Context(
-                transcript=(self._context.transcript + " " + answer.transcript)[-_CONTEXT_CHARACTERS:],
-                translated_text=(self._context.translated_text + " " + answer.translated_text)[-_CONTEXT_CHARACTERS:],
-            )
+            self._context = self._context.followed_by(answer.transcript, answer.translated_text)
 
     # --- what became of a phrase
 
@@ -258,5 +254,5 @@ class Phrases:
             rtt_ms=phrase.answer.rtt_ms if phrase.answer else None,
             stage_ms=metadata.stage_ms if metadata else {},
             margin_ms=phrase.margin_ms,
-            notes=metadata.notes if metadata else [],
+            notes=[*metadata.notes, *dubbed.repairs] if metadata and dubbed else [],
         )

@@ -1,11 +1,12 @@
 """The GStreamer graph of one stream: one pipeline that stays PLAYING for ever.
 
-    [source] --video--> queue --------------------------------------------------> flvmux ! valve ! errorignore ! [sink]
-             --audio--> audioconvert ! audiobuffersplit ! audioresample ! appsink     |
-                             Python: pull ... push                                     |
-                        appsrc ! audioconvert ! avenc_aac ------------------------------
+    [source] --video--> queue ------------------> flvmux ! valve ! errorignore ! [sink]
+             --audio--> (heard) ! appsink            |
+                           Python: pull ... push     |
+                        appsrc ! (said) --------------
 
-The parts in brackets are replaced inside the running pipeline (source.py, sink.py). Video never reaches Python.
+The parts in square brackets are replaced inside the running pipeline (source.py, sink.py), those in round ones depend
+on the mode (decoded.py, passed.py). Video never reaches Python.
 
 Audio is the output's clock: flvmux holds the picture until sound of the same time is there, and the session pushes the
 sound of running time t at t + latency. No element waits for the clock; a frame's delay is exact by construction. The
@@ -16,10 +17,9 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from dataclasses import dataclass
 
-from dubrelay.audio import CHANNELS, NS_PER_S, RATE_HZ, sample_at, time_of
 from dubrelay.errors import MediaError, StartupError
+from dubrelay.worker.sound import Block, SoundGraph
 
 # GStreamer brings libunwind, whose symbols are those of libgcc's unwinder: with the wrong one found first, an exception
 # inside onnxruntime would abort the process.
@@ -36,13 +36,7 @@ except (ImportError, ValueError) as e:
 Gst.init(None)
 
 
-_PCM = f"audio/x-raw,format=S16LE,layout=interleaved,rate={RATE_HZ},channels={CHANNELS}"
-_BYTES_PER_SAMPLE = 2 * CHANNELS
-_PRIMING_SAMPLES = 1024
-"""avenc_aac's first packet is silence of that length: what is pushed for t would be heard that much later."""
-_TIMESTAMP_JITTER_SAMPLES = RATE_HZ * 2 // 1000
-"""FLV rounds to milliseconds; a larger step than 2 ms is a real one."""
-_SPARE_VIDEO_NS = 10 * NS_PER_S
+_SPARE_VIDEO_NS = 10 * Gst.SECOND
 
 ELEMENTS = (
     "aacparse",
@@ -77,29 +71,18 @@ ELEMENTS = (
 )
 
 
-@dataclass(frozen=True)
-class Block:
-    """Sound as it came in."""
-
-    at: int
-    """Sample number of its first sample."""
-    pcm: bytes
-    """S16LE, interleaved stereo."""
-
-    @property
-    def count(self) -> int:
-        return len(self.pcm) // _BYTES_PER_SAMPLE
-
-
 def make(element: str, **properties: object) -> Gst.Element:
-    """A new element, or StartupError naming what is not installed."""
+    """A new element, its properties given as values or as text. StartupError names what is not installed."""
     made = Gst.ElementFactory.make(element)
     if made is None:
         raise StartupError(
             f"GStreamer has no element {element}: run scripts/setup (dubrelay doctor lists what is missing)"
         )
     for name, value in properties.items():
-        made.set_property(name.replace("_", "-"), value)
+        if isinstance(value, str):
+            Gst.util_set_object_arg(made, name.replace("_", "-"), value)
+        else:
+            made.set_property(name.replace("_", "-"), value)
     return made
 
 
@@ -116,7 +99,7 @@ def dispose(*elements: Gst.Element) -> None:
 class MediaPipeline:
     """The fixed part of the graph, its clock, and the sound that goes out of it and comes back."""
 
-    def __init__(self, latency_ns: int, bitrate_kbps: int, batch_ms: int = 200) -> None:
+    def __init__(self, latency_ns: int, sound: SoundGraph) -> None:
         for name in ELEMENTS:
             if Gst.ElementFactory.find(name) is None:
                 make(name)
@@ -125,13 +108,10 @@ class MediaPipeline:
             "identity name=pictures silent=true "
             f"! queue name=video max-size-bytes=0 max-size-buffers=0 max-size-time={latency_ns + _SPARE_VIDEO_NS} "
             "! mux.video "
-            "audioconvert name=audio dithering=none noise-shaping=none "
-            f"! audiobuffersplit output-buffer-duration={batch_ms}/1000 alignment-threshold=2000000 discont-wait=0 "
-            f"! audioresample ! {_PCM} "
-            "! appsink name=heard sync=false async=false max-buffers=0 enable-last-sample=false "
-            f"appsrc name=said caps={_PCM} format=time is-live=true block=false max-bytes=0 max-buffers=0 max-time=0 "
-            f"! audioconvert ! avenc_aac aac-coder=fast bitrate={bitrate_kbps * 1000} tolerance=2000000 ! mux.audio "
-            f"flvmux name=mux streamable=true skip-backwards-streams=true latency={latency_ns + NS_PER_S} "
+            f"{sound.heard} ! appsink name=heard sync=false async=false max-buffers=0 enable-last-sample=false "
+            "appsrc name=said format=time is-live=true block=false max-bytes=0 max-buffers=0 max-time=0 "
+            f"{'! ' + sound.said if sound.said else ''} ! mux.audio "
+            f"flvmux name=mux streamable=true skip-backwards-streams=true latency={latency_ns + Gst.SECOND} "
             "! valve name=gate drop=true "
             "! errorignore name=tail ignore-error=true ignore-notlinked=true ignore-eos=true convert-to=ok"
         )
@@ -142,7 +122,11 @@ class MediaPipeline:
         self._video_queue, self._heard, self._said = self._named("video"), self._named("heard"), self._named("said")
         heard_pad = self._heard.get_static_pad("sink")
         heard_pad.add_probe(Gst.PadProbeType.EVENT_DOWNSTREAM, _drop_end)
-        self._next_heard: int | None = None
+        self.warnings = 0
+        """Warnings on the bus so far."""
+        # The muxer's first deadline counts from 0, not from its first buffer: pictures would go ahead of all sound.
+        self._pictures_out: Gst.Pad = self._video_queue.get_static_pad("src")
+        self._held: int | None = self._pictures_out.add_probe(Gst.PadProbeType.BLOCK_DOWNSTREAM, _hold)
         self._clock: Gst.Clock = Gst.SystemClock.obtain()
         self._base_ns: int = self._clock.get_time()
         self.graph.use_clock(self._clock)
@@ -158,31 +142,32 @@ class MediaPipeline:
         return int(self._clock.get_time() - self._base_ns)
 
     def pull(self) -> list[Block]:
-        """All sound that has come in since the last call, in order. Blocks that follow each other join exactly."""
+        """All sound that has come in since the last call, in order."""
         blocks: list[Block] = []
         while (sample := self._heard.try_pull_sample(0)) is not None:
             buffer = sample.get_buffer()
-            running_ns = sample.get_segment().to_running_time(Gst.Format.TIME, buffer.pts)
-            if running_ns == Gst.CLOCK_TIME_NONE:
-                continue
-            at = sample_at(running_ns)
-            if self._next_heard is not None and abs(at - self._next_heard) <= _TIMESTAMP_JITTER_SAMPLES:
-                at = self._next_heard
-            block = Block(at, buffer.extract_dup(0, buffer.get_size()))
-            self._next_heard = at + block.count
-            blocks.append(block)
+            at = sample.get_segment().to_running_time(Gst.Format.TIME, buffer.pts)
+            if at != Gst.CLOCK_TIME_NONE:
+                blocks.append(Block(at, buffer.extract_dup(0, buffer.get_size())))
         return blocks
 
     def end_of_input(self) -> None:
         """The source is gone: what the splitter still holds of its sound comes out."""
         self.audio_in.send_event(Gst.Event.new_eos())
 
-    def push(self, at: int, pcm: bytes) -> None:
-        """Sends sound out as that of sample number `at`. Must follow what was pushed before."""
-        buffer = Gst.Buffer.new_wrapped(pcm)
-        buffer.pts = max(0, time_of(at - _PRIMING_SAMPLES))
-        buffer.duration = time_of(len(pcm) // _BYTES_PER_SAMPLE)
-        self._said.emit("push-buffer", buffer)
+    def speak(self, caps: str) -> None:
+        """What `push` will be given from now on."""
+        self._said.set_caps(Gst.Caps.from_string(caps))
+
+    def push(self, at: int, data: bytes, duration: int) -> None:
+        """Sends sound out as that of running time `at`. Must follow what was pushed before."""
+        buffer = Gst.Buffer.new_wrapped(data)
+        buffer.pts = max(0, at)
+        buffer.duration = duration
+        self._said.push_buffer(buffer)
+        if self._held is not None:
+            self._pictures_out.remove_probe(self._held)
+            self._held = None
 
     def errors(self) -> list[tuple[Gst.Element, str, bool]]:
         """Elements that failed since the last call: who, why, and whether it was refused for lack of rights."""
@@ -201,9 +186,6 @@ class MediaPipeline:
                 self.warnings += 1
         return failed
 
-    warnings = 0
-    """Warnings on the bus so far."""
-
     @property
     def pictures_in(self) -> int:
         """Pictures that have come in so far."""
@@ -218,6 +200,10 @@ class MediaPipeline:
         thread = threading.Thread(target=self.graph.set_state, args=(Gst.State.NULL,), daemon=True)
         thread.start()
         thread.join(timeout_s)
+
+
+def _hold(_: Gst.Pad, __: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
+    return Gst.PadProbeReturn.OK
 
 
 def _drop_end(_: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:

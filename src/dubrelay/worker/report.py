@@ -6,6 +6,7 @@ import os
 import queue
 import threading
 
+from dubrelay import logs
 from dubrelay.wire.status import PhraseReport, WorkerStatus
 
 _WAITING_LINES = 500
@@ -17,7 +18,7 @@ class Reporter:
     def __init__(self, fd: int = 1) -> None:
         self._fd = fd
         self._lines: queue.Queue[bytes | None] = queue.Queue(_WAITING_LINES)
-        self.dropped = 0
+        self._dropped = 0
         self._thread = threading.Thread(target=self._write, name="report", daemon=True)
         self._thread.start()
 
@@ -25,10 +26,12 @@ class Reporter:
         try:
             self._lines.put_nowait(line.model_dump_json().encode() + b"\n")
         except queue.Full:
-            self.dropped += 1
+            self._dropped += 1
 
     def close(self, timeout_s: float = 1.0) -> None:
         """Writes what is waiting, for at most `timeout_s`."""
+        if self._dropped:
+            logs.get().warning("status_lines_dropped", count=self._dropped, reason="nobody read them")
         try:
             self._lines.put_nowait(None)
         except queue.Full:

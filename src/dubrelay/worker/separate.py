@@ -84,10 +84,6 @@ class Separator:
         self._start_over()
         return background[:owed], speech[:owed]
 
-    def reset(self) -> None:
-        """Forgets what did not come out yet. The network's own memory fades by itself."""
-        self.flush()
-
     def close(self) -> None:
         if self._state:
             self._library.df_free(self._state)

@@ -1,24 +1,25 @@
-"""One stream's session: wires input, dubbing and output; the only file of this room that knows them all.
+"""One stream's session: wires input, sound and output; the only file of this room that knows them all.
 
-One thread runs the pump: some times a second it pulls what came in, hands it to dubbing, and pushes the sound of
-[cursor, now - latency) in one buffer, dubbed or original, never a hole. It also looks after both connections.
+One thread runs the pump: a few times a second it takes in the sound that came, sends out that of [sent, now - latency),
+and about once a second it looks after both connections.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import Literal, Protocol
+from typing import Literal
 
 from dubrelay import logs
-from dubrelay.audio import NS_PER_S, Ring, Samples, from_pcm, sample_at, samples_in, seconds, time_of, to_pcm
 from dubrelay.errors import InputNotReady
 from dubrelay.wire.status import State, WorkerStatus
 from dubrelay.wire.worker import WorkerSettings
+from dubrelay.worker import passed
 from dubrelay.worker.metrics import WorkerMetrics
 from dubrelay.worker.pipeline import MediaPipeline, unexpected
 from dubrelay.worker.report import Reporter
 from dubrelay.worker.sink import Sink
+from dubrelay.worker.sound import Sound
 from dubrelay.worker.source import Source
 
 _TICK_S = {"dub": 0.2, "bypass": 0.3}
@@ -28,49 +29,6 @@ _MEASURE_S = 2.0
 """How old the figures in a status line may be: making them costs a tenth of bypass mode."""
 _LOOK_S = 0.8
 """How often connections that work are looked at; asking GStreamer costs more than moving the sound."""
-_LATE_S = 0.7
-"""The muxer waits one second longer than the latency; sound that comes later than that would be squeezed together."""
-_PAUSED_S = 0.6
-
-
-class Track(Protocol):
-    """The way of the sound through the worker."""
-
-    def feed(self, at: int, samples: Samples) -> None:
-        """What came in."""
-
-    def paused(self) -> None:
-        """Nothing came in for a while: what was begun is to be finished."""
-
-    def render(self, at: int, count: int) -> Samples:
-        """What goes out at these sample numbers: (count, 2)."""
-
-    @property
-    def queue_ms(self) -> float:
-        """Sound that waits to be listened to."""
-
-    def close(self) -> None: ...
-
-
-class Through:
-    """The sound as it came: the track of bypass mode."""
-
-    queue_ms = 0.0
-
-    def __init__(self, latency_s: float) -> None:
-        self._ring = Ring(samples_in(latency_s + 10))
-
-    def feed(self, at: int, samples: Samples) -> None:
-        self._ring.write(at, samples)
-
-    def paused(self) -> None:
-        pass
-
-    def render(self, at: int, count: int) -> Samples:
-        return self._ring.read(at, count)
-
-    def close(self) -> None:
-        pass
 
 
 class Session:
@@ -82,22 +40,26 @@ class Session:
         dubbing = settings.worker.mode == "dub"
         self._latency_s = settings.worker.latency_s if dubbing else settings.worker.bypass_latency_s
         self._tick_s = _TICK_S[settings.worker.mode]
-        self._pipeline = MediaPipeline(
-            round(self._latency_s * NS_PER_S), settings.worker.audio_bitrate_kbps, batch_ms=round(self._tick_s * 1000)
-        )
-        self._source = Source(self._pipeline, settings.input_url, self._log, self._on_first)
+        self._tick_s = _TICK_S[settings.worker.mode]
+        self._pipeline, self._sound = self._dubbed() if dubbing else self._passed()
+        self._source = Source(self._pipeline, self._sound, settings.input_url, self._log)
         self._sink = Sink(self._pipeline, settings.output_url, self._log)
-        self._track: Track = self._dubbed_track() if dubbing else Through(self._latency_s)
-        self._cursor: int | None = None
-        self._last_heard = self._last_up = self._last_status = self._last_look = time.monotonic()
+        self._last_up = self._last_status = self._last_look = time.monotonic()
         self._last_measured = 0.0
         self._figures = ""
-        self._paused = True
 
-    def _dubbed_track(self) -> Track:
-        from dubrelay.worker.phrases import Phrases  # noqa: PLC0415  (models and HTTP: bypass does without)
+    def _passed(self) -> tuple[MediaPipeline, Sound]:
+        pipeline = MediaPipeline(round(self._latency_s * 1e9), passed.GRAPH)
+        return pipeline, passed.PassedSound(pipeline, self._settings.worker.audio_bitrate_kbps)
 
-        return Phrases(self._settings, self._metrics, self._reporter, self._pipeline.now)
+    def _dubbed(self) -> tuple[MediaPipeline, Sound]:
+        from dubrelay.worker import decoded  # noqa: PLC0415  (arrays, models and HTTP: bypass does without)
+        from dubrelay.worker.phrases import Phrases  # noqa: PLC0415
+
+        graph = decoded.graph(self._settings.worker.audio_bitrate_kbps, batch_ms=round(self._tick_s * 1000))
+        pipeline = MediaPipeline(round(self._latency_s * 1e9), graph)
+        track = Phrases(self._settings, self._metrics, self._reporter, pipeline.now)
+        return pipeline, decoded.DecodedSound(pipeline, track)
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop` is set. Raises DubrelayError when only the supervisor can help."""
@@ -116,41 +78,20 @@ class Session:
                 self._send_out()
                 self._look_after()
         finally:
-            self._track.close()
+            self._sound.close()
             self._source.close()
             self._pipeline.stop()
 
-    def _on_first(self, running_ns: int) -> None:
-        """On a thread of GStreamer's: the first buffer ever decides where the output begins."""
-        if self._cursor is None:
-            self._cursor = sample_at(running_ns)
-
     def _take_in(self) -> None:
-        now = time.monotonic()
-        for block in self._pipeline.pull():
-            self._track.feed(block.at, from_pcm(block.pcm))
-            self._source.heard(time_of(block.at + block.count))
-            self._last_heard, self._paused = now, False
-        if not self._paused and now - self._last_heard > _PAUSED_S:
-            self._track.paused()
-            self._paused = True
+        end = self._sound.take_in()
+        if end is not None:
+            self._source.heard(end)
 
     def _send_out(self) -> None:
-        if self._cursor is None:
-            return
-        due = sample_at(max(0, self._pipeline.now() - self._pipeline.latency_ns))
-        if due - self._cursor > samples_in(_LATE_S):
-            self._skip_to(due - samples_in(self._tick_s))
-        if due > self._cursor:
-            self._pipeline.push(self._cursor, to_pcm(self._track.render(self._cursor, due - self._cursor)))
-            self._cursor = due
-
-    def _skip_to(self, sample: int) -> None:
-        assert self._cursor is not None
-        skipped_ms = round(seconds(sample - self._cursor) * 1000)
-        self._log.warning("output_skipped", skipped_ms=skipped_ms, reason="the worker was not run in time")
-        self._metrics.skipped_ms.inc(skipped_ms)
-        self._cursor = sample
+        skipped_ms = self._sound.send_out(self._pipeline.now() - self._pipeline.latency_ns) // 10**6
+        if skipped_ms:
+            self._log.warning("output_skipped", skipped_ms=skipped_ms, reason="the worker was not run in time")
+            self._metrics.skipped_ms.inc(skipped_ms)
 
     def _look_after(self) -> None:
         for element, why, refused in self._pipeline.errors():
@@ -184,7 +125,7 @@ class Session:
         self._sink.measure()
         m = self._metrics
         m.video_queue_ms.set(self._pipeline.video_queue_ms)
-        m.audio_queue_ms.set(self._track.queue_ms)
+        m.audio_queue_ms.set(self._sound.queue_ms)
         if self._sink.av_sync_ms is not None:
             m.av_sync_ms.set(self._sink.av_sync_ms)
         _count_up(m.bus_warnings, self._pipeline.warnings)

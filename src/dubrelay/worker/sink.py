@@ -11,7 +11,6 @@ import time
 
 from gi.repository import Gst
 
-from dubrelay.audio import NS_PER_S
 from dubrelay.errors import DestinationRefused, MediaError
 from dubrelay.logs import Logger, redact_url
 from dubrelay.worker.pipeline import MediaPipeline, dispose, make
@@ -61,7 +60,7 @@ class Sink:
         return self._probe.av_sync_ms
 
     def tend(self) -> None:
-        """Looks after the connection; called several times a second."""
+        """Looks after the connection; called about once a second."""
         now = time.monotonic()
         if self._element is None:
             if not self._armed and now >= self._retry_at:
@@ -81,7 +80,7 @@ class Sink:
             raise MediaError(f"output {redact_url(self._url)} took nothing for {_BLOCKED_S:g} s")
 
     def measure(self) -> None:
-        """Takes a new look at delay and sync; a few tags are enough, so once a second costs nothing."""
+        """Takes a new look at delay and sync; a few tags are enough, so it costs next to nothing."""
         if self._element is not None:
             self._probe.look(self._pipeline.tail.get_static_pad("sink"))
 
@@ -99,8 +98,6 @@ class Sink:
         buffer = info.get_buffer()
         age_ns = self._pipeline.now() - buffer.pts
         if buffer.has_flags(Gst.BufferFlags.HEADER) or not _is_key_frame(buffer.extract_dup(0, 13)):
-            return Gst.PadProbeReturn.OK
-        if age_ns < self._pipeline.latency_ns - NS_PER_S // 2:  # while starting, pictures may leave early
             return Gst.PadProbeReturn.OK
         self.connects += 1
         element = make(

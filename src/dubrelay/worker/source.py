@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import pairwise
 from threading import Lock, Thread
 
@@ -18,6 +18,7 @@ from gi.repository import Gst
 from dubrelay.errors import DubrelayError
 from dubrelay.logs import Logger, redact_url
 from dubrelay.worker.pipeline import MediaPipeline, dispose, make
+from dubrelay.worker.sound import Codec, CodecName, Sound, Step
 
 _SILENT_S = 2.0
 """librtmp tells nothing about a peer that stopped sending."""
@@ -32,8 +33,8 @@ _BEHIND_NS = 500_000_000
 class Source:
     """The replaceable input. `tend` drives it, from the session's one thread; pads and probes run on GStreamer's."""
 
-    def __init__(self, pipeline: MediaPipeline, url: str, log: Logger, on_first: Callable[[int], None]) -> None:
-        self._pipeline, self._url, self._log, self._on_first = pipeline, url, log, on_first
+    def __init__(self, pipeline: MediaPipeline, sound: Sound, url: str, log: Logger) -> None:
+        self._pipeline, self._sound, self._url, self._log = pipeline, sound, url, log
         self._connection: _Connection | None = None
         self._retry_at = 0.0
         self._retry_s = _RETRY_S[0]
@@ -69,7 +70,7 @@ class Source:
             self._connection.end(f"it fell {behind_ns / 1e9:.1f} s behind where its first buffer put it")
 
     def tend(self) -> None:
-        """Looks after the connection; called several times a second."""
+        """Looks after the connection; called about once a second."""
         now = time.monotonic()
         if self._connection is None:
             if now >= self._retry_at:
@@ -108,12 +109,12 @@ class Source:
         self.connects += 1
         self._late = _Lateness()
         kind = _RtspConnection if self._url.startswith("rtsp") else _RtmpConnection
-        self._connection = kind(self._pipeline, self._url, self.connects, self._on_anchor)
+        self._connection = kind(self._pipeline, self._sound, self._url, self.connects, self._on_anchor)
         self._log.debug("input_connecting", url=redact_url(self._url), attempt=self.connects)
 
     def _on_anchor(self, running_ns: int) -> None:
         self.joins += 1
-        self._on_first(running_ns)
+        self._sound.begin(running_ns)
 
     def _close(self, why: str) -> None:
         assert self._connection is not None
@@ -151,8 +152,8 @@ class _Lateness:
 class _Connection:
     """The elements of one connection, from the network to the two pads of the fixed graph."""
 
-    def __init__(self, pipeline: MediaPipeline, number: int, on_first: Callable[[int], None]) -> None:
-        self._pipeline, self._number, self._on_first = pipeline, number, on_first
+    def __init__(self, pipeline: MediaPipeline, sound: Sound, number: int, on_first: Callable[[int], None]) -> None:
+        self._pipeline, self._sound, self._number, self._on_first = pipeline, sound, number, on_first
         self._elements: list[Gst.Element] = []
         self._handlers: list[tuple[Gst.Element, int]] = []
         self._lock = Lock()
@@ -160,7 +161,6 @@ class _Connection:
         self.since = time.monotonic()
         """When it was opened, then when its first buffer came."""
         self.anchored = False
-        self.has_audio = False
         self.ended = ""
 
     def end(self, why: str) -> None:
@@ -188,7 +188,7 @@ class _Connection:
         self._pipeline.graph.add(element)
         return element
 
-    def _chain(self, pad: Gst.Pad, target: Gst.Pad, *kinds: str | tuple[str, Mapping[str, object]]) -> None:
+    def _chain(self, pad: Gst.Pad, target: Gst.Pad, *kinds: Step) -> None:
         """pad ! kinds... ! target"""
         elements = [self._add(k) if isinstance(k, str) else self._add(k[0], **k[1]) for k in kinds]
         for left, right in pairwise(elements):
@@ -201,6 +201,10 @@ class _Connection:
         result = pad.link(target)
         if result != Gst.PadLinkReturn.OK:
             self.end(f"its {pad.get_name()} track ({_caps_of(pad)}) cannot be used: {result.value_nick}")
+
+    def _listen(self, pad: Gst.Pad, codec: Codec, *parsed: Step) -> None:
+        """pad ! parsed... ! (the way that the sound takes)"""
+        self._chain(pad, self._pipeline.audio_in, *parsed, *self._sound.way_in(codec))
 
     def _on_pad(self, _: Gst.Element, pad: Gst.Pad) -> None:
         try:
@@ -244,8 +248,10 @@ class _Connection:
 
 
 class _RtmpConnection(_Connection):
-    def __init__(self, pipeline: MediaPipeline, url: str, number: int, on_first: Callable[[int], None]) -> None:
-        super().__init__(pipeline, number, on_first)
+    def __init__(
+        self, pipeline: MediaPipeline, sound: Sound, url: str, number: int, on_first: Callable[[int], None]
+    ) -> None:
+        super().__init__(pipeline, sound, number, on_first)
         source = self._add("rtmpsrc", location=f"{url} live=1", timeout=int(_CONNECT_S))
         _silence_librtmp()
         demux = self._add("flvdemux")
@@ -259,32 +265,38 @@ class _RtmpConnection(_Connection):
         if pad.get_name() == "video":
             self._chain(pad, self._pipeline.video_in)
         elif pad.get_name() == "audio":
-            self.has_audio = True
-            is_mp3 = pad.get_current_caps().get_structure(0).get_int("mpegversion")[1] == 1
-            kinds = ("mpegaudioparse", "avdec_mp3float") if is_mp3 else ("avdec_aac",)
-            self._chain(pad, self._pipeline.audio_in, *kinds)
+            caps = pad.get_current_caps().get_structure(0)
+            if caps.get_int("mpegversion")[1] == 1:
+                self._listen(pad, Codec("mp3"), "mpegaudioparse")
+            else:
+                self._listen(pad, Codec("aac", _bytes_of(caps.get_value("codec_data"))))
 
     def _shift_for(self, pts: int) -> int:
         return self._pipeline.now() - pts
 
 
 class _RtspConnection(_Connection):
-    def __init__(self, pipeline: MediaPipeline, url: str, number: int, on_first: Callable[[int], None]) -> None:
-        super().__init__(pipeline, number, on_first)
+    def __init__(
+        self, pipeline: MediaPipeline, sound: Sound, url: str, number: int, on_first: Callable[[int], None]
+    ) -> None:
+        super().__init__(pipeline, sound, number, on_first)
+        self._has_audio = False
         source = self._add("rtspsrc", location=url, protocols=4, latency=_RTSP_JITTER_MS, tcp_timeout=5_000_000)
         self._handlers.append((source, source.connect("pad-added", self._on_pad)))
         source.sync_state_with_parent()
 
     def _use(self, pad: Gst.Pad) -> None:
-        codec = pad.get_current_caps().get_structure(0).get_string("encoding-name")
+        caps = pad.get_current_caps().get_structure(0)
+        codec = caps.get_string("encoding-name")
         if codec == "H264":
-            avc = Gst.Caps.from_string("video/x-h264,stream-format=avc,alignment=au")
+            avc = "video/x-h264,stream-format=avc,alignment=au"
             depay = ("rtph264depay", {"wait_for_keyframe": True})
             timestamped = ("h264parse", "h264timestamper", ("capsfilter", {"caps": avc}))
             self._chain(pad, self._pipeline.video_in, depay, *timestamped)
-        elif codec in _RTSP_AUDIO and not self.has_audio:
-            self.has_audio = True
-            self._chain(pad, self._pipeline.audio_in, *_RTSP_AUDIO[codec])
+        elif codec in _RTSP_AUDIO and not self._has_audio:
+            self._has_audio = True
+            name, *parsed = _RTSP_AUDIO[codec]
+            self._listen(pad, Codec(name, bytes.fromhex(caps.get_string("config") or "")), *parsed)
         else:
             unused = self._add("fakesink", sync=False, **{"async": False})
             unused.sync_state_with_parent()
@@ -294,11 +306,15 @@ class _RtspConnection(_Connection):
         return 0
 
 
-_RTSP_AUDIO = {
-    "MPEG4-GENERIC": ("rtpmp4gdepay", "aacparse", "avdec_aac"),
-    "MPA": ("rtpmpadepay", "mpegaudioparse", "avdec_mp3float"),
-    "OPUS": ("rtpopusdepay", "opusparse", "avdec_opus"),
+_RTSP_AUDIO: dict[str, tuple[CodecName, str, str]] = {
+    "MPEG4-GENERIC": ("aac", "rtpmp4gdepay", "aacparse"),
+    "MPA": ("mp3", "rtpmpadepay", "mpegaudioparse"),
+    "OPUS": ("opus", "rtpopusdepay", "opusparse"),
 }
+
+
+def _bytes_of(buffer: Gst.Buffer | None) -> bytes:
+    return b"" if buffer is None else bytes(buffer.extract_dup(0, buffer.get_size()))
 
 
 def _caps_of(pad: Gst.Pad) -> str:

@@ -16,11 +16,11 @@ import soxr
 
 from dubrelay import config
 from dubrelay.audio import RATE_HZ, Ring, Samples, samples_in
+from dubrelay.wire import fragment
 from dubrelay.wire.status import FallbackReason, PhraseStatus
 from dubrelay.worker.cut import Span
 from dubrelay.worker.mix import FALLBACK_MODE, WITHOUT_BACKGROUND, Blend, Mode, Modes, levelled, mixed
 
-STS_RATE_HZ = 16_000
 GAP = samples_in(0.05)
 """Between the end of one dub and the start of the next."""
 OVERRUN = samples_in(0.4)
@@ -164,7 +164,7 @@ class Timeline:
     def phrase_audio(self, span: Span) -> Mono:
         """(n,) the original of a span at 16 kHz, both channels averaged."""
         middle = self._original.read(span.start, len(span)).mean(axis=1)
-        return np.asarray(soxr.resample(middle, RATE_HZ, STS_RATE_HZ), np.float32)
+        return np.asarray(soxr.resample(middle, RATE_HZ, fragment.RATE_HZ), np.float32)
 
     def dubbed(self, sequence: int, samples: Mono, rate_hz: int) -> bool:
         """The answer for a phrase, (n,) in -1..1. False when it came too late: it is dropped and counted."""

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import pytest
+
+from dubrelay.config import Dub, MediaMtx, Settings
+from dubrelay.errors import ConfigError
+from dubrelay.wire.worker import WorkerSettings
+
+pytestmark = pytest.mark.unit
+
+
+def test_a_streams_settings_are_those_of_the_file_and_its_addresses() -> None:
+    settings = Settings(mediamtx=MediaMtx(rtmp_port=2935, rtsp_port=2554), dub=Dub(target_language="fr"))
+    worker = WorkerSettings.for_stream(settings, "abc", "run-1", "rtmp")
+    assert worker.input_url == "rtmp://127.0.0.1:2935/live/abc/in"
+    assert worker.output_url == "rtmp://127.0.0.1:2935/live/abc/out"
+    assert worker.dub.target_language == "fr"
+    assert WorkerSettings.for_stream(settings, "abc", "run-1", "rtsp").input_url == "rtsp://127.0.0.1:2554/live/abc/in"
+
+
+@pytest.mark.parametrize("stream_id", ["", "../etc", "a;b", "a/b", "-a", "a" * 65])
+def test_what_is_no_stream_id_is_refused(stream_id: str) -> None:
+    with pytest.raises(ConfigError, match="stream_id"):
+        WorkerSettings.for_stream(Settings(), stream_id, "run-1", "rtmp")
