@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dubrelay import config
-from dubrelay.worker.mix import CEILING, Blend, Mode, levelled, limited, voiced_rms
+from dubrelay.audio import samples_in
+from dubrelay.worker.mix import CEILING, Blend, Mode, levelled, limited, onset, voiced_rms
 
 pytestmark = pytest.mark.unit
 
@@ -82,3 +83,14 @@ def test_a_dub_begins_and_ends_softly() -> None:
     assert out[0] == 0
     assert abs(out[-1]) < 0.001
     assert np.abs(np.diff(out)).max() < 0.001
+
+
+def test_a_voice_is_placed_from_its_soft_first_sound_on() -> None:
+    rng = np.random.default_rng(1)
+    voice = (0.001 * rng.standard_normal(samples_in(1))).astype(np.float32)
+    soft, loud = samples_in(0.2), samples_in(0.28)
+    voice[soft:loud] += 0.04 * np.sin(np.arange(loud - soft) * 0.4).astype(np.float32)
+    voice[loud:] += 0.2 * np.sin(np.arange(len(voice) - loud) * 0.05).astype(np.float32)
+    assert onset(voice, samples_in(0.3)) == pytest.approx(soft, abs=samples_in(0.011))
+    assert onset(voice[soft:], 0) == 0
+    assert onset(np.zeros(1000, np.float32), 900) == 900

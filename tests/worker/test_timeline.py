@@ -79,11 +79,16 @@ def test_what_never_came_in_is_silence_and_not_a_gap() -> None:
 
 def test_a_dubbed_phrase_is_heard_over_the_background_from_where_its_voice_began() -> None:
     made = timeline()
-    made.add(0, span(1, 3, voice_s=1.25))
+    original = ORIGINAL.copy()
+    original[: samples_in(1.25)] = BED[: samples_in(1.25)]
+    made.write_original(0, original)
+    made.add(0, span(1, 3, voice_s=1.32))  # where the detector was sure
     made.dubbed(0, spoken(1.5), 24_000)
     out = render(made)
-    assert fate(made)[0] == Decision(0, span(1, 3, voice_s=1.25), "dubbed", None, samples_in(1.25), 0, samples_in(1.5))
-    assert np.array_equal(part(out, 0, 1), part(ORIGINAL, 0, 1))
+    decided = fate(made)[0]
+    assert (decided.status, decided.lag_samples, decided.dub_samples) == ("dubbed", 0, samples_in(1.5))
+    assert decided.placed_at == pytest.approx(samples_in(1.25), abs=samples_in(0.011))
+    assert np.array_equal(part(out, 0, 1), part(original, 0, 1))
     np.testing.assert_allclose(part(out, 1.03, 1.25), part(BED, 1.03, 1.25), atol=1e-6)
     middle = part(out, 1.5, 2.5)
     assert level_of(middle, 900) == pytest.approx(0.2, rel=0.05)

@@ -124,9 +124,10 @@ class MediaPipeline:
         heard_pad.add_probe(Gst.PadProbeType.EVENT_DOWNSTREAM, _drop_end)
         self.warnings = 0
         """Warnings on the bus so far."""
-        # The muxer's first deadline counts from 0, not from its first buffer: pictures would go ahead of all sound.
+        # The muxer's first deadline counts from 0, not from its first buffer: the first picture would go too early.
         self._pictures_out: Gst.Pad = self._video_queue.get_static_pad("src")
-        self._held: int | None = self._pictures_out.add_probe(Gst.PadProbeType.BLOCK_DOWNSTREAM, _hold)
+        self._held: int | None = self._pictures_out.add_probe(Gst.PadProbeType.BLOCK_DOWNSTREAM, self._hold)
+        self._first_picture: int | None = None
         self._clock: Gst.Clock = Gst.SystemClock.obtain()
         self._base_ns: int = self._clock.get_time()
         self.graph.use_clock(self._clock)
@@ -165,9 +166,17 @@ class MediaPipeline:
         buffer.pts = max(0, at)
         buffer.duration = duration
         self._said.push_buffer(buffer)
-        if self._held is not None:
+        if self._held is not None and self._first_picture is not None and self._first_picture < at + duration:
             self._pictures_out.remove_probe(self._held)
             self._held = None
+
+    def _hold(self, pad: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
+        """Holds the first picture until sound of its time is pushed."""
+        if not info.type & Gst.PadProbeType.BUFFER:
+            return Gst.PadProbeReturn.PASS
+        segment = pad.get_sticky_event(Gst.EventType.SEGMENT, 0).parse_segment()
+        self._first_picture = segment.to_running_time(Gst.Format.TIME, info.get_buffer().pts)
+        return Gst.PadProbeReturn.OK
 
     def errors(self) -> list[tuple[Gst.Element, str, bool]]:
         """Elements that failed since the last call: who, why, and whether it was refused for lack of rights."""
@@ -200,10 +209,6 @@ class MediaPipeline:
         thread = threading.Thread(target=self.graph.set_state, args=(Gst.State.NULL,), daemon=True)
         thread.start()
         thread.join(timeout_s)
-
-
-def _hold(_: Gst.Pad, __: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
-    return Gst.PadProbeReturn.OK
 
 
 def _drop_end(_: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:

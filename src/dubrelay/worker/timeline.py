@@ -19,7 +19,7 @@ from dubrelay.audio import RATE_HZ, Ring, Samples, samples_in
 from dubrelay.wire import fragment
 from dubrelay.wire.status import FallbackReason, PhraseStatus
 from dubrelay.worker.cut import Span
-from dubrelay.worker.mix import FALLBACK_MODE, WITHOUT_BACKGROUND, Blend, Mode, Modes, levelled, mixed
+from dubrelay.worker.mix import FALLBACK_MODE, WITHOUT_BACKGROUND, Blend, Mode, Modes, levelled, mixed, onset
 
 GAP = samples_in(0.05)
 """Between the end of one dub and the start of the next."""
@@ -171,6 +171,7 @@ class Timeline:
         phrase = self._open(sequence)
         if phrase is not None:
             dub = np.asarray(soxr.resample(samples, rate_hz, RATE_HZ), np.float32)
+            phrase.span = self._from_onset(phrase.span)
             phrase.dub = levelled(dub, self._speech(phrase.span))
         return phrase is not None
 
@@ -277,6 +278,13 @@ class Timeline:
             if hi > lo:
                 out[lo:hi] += phrase.dub[lo - offset : hi - offset]
         return out
+
+    def _from_onset(self, span: Span) -> Span:
+        """With the voice's start where it is first heard, which can be told where the background is known."""
+        if not self._background_runs.covers(span.start, span.end):
+            return span
+        voice = self._speech(replace(span, voice_start=span.start))
+        return replace(span, voice_start=span.start + onset(voice, span.voice_start - span.start))
 
     def _speech(self, span: Span) -> Mono:
         """(n,) of the voice itself: without the background where that is known."""
