@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,28 +23,42 @@ BEEP_S = 0.1
 _BAR_X, _BAR_STEP, _BAR_Y, _BAR_SIDE = 20, 56, 140, 30
 
 
-def flash_and_beep(path: Path, seconds: int, b_frames: int) -> Path:
-    """H.264 25 fps and AAC 48 kHz stereo; a flash of two frames and a beep of 100 ms start together each second."""
+def flash_and_beep(
+    path: Path,
+    seconds: int,
+    b_frames: int,
+    *,
+    fps: int = FPS,
+    gop_s: float = 2,
+    then: str = "",
+    video: Sequence[str] = (),
+    audio: Sequence[str] = ("-c:a", "aac", "-b:a", "128k"),
+) -> Path:
+    """H.264 and AAC 48 kHz stereo; a flash of two frames and a beep of 100 ms start together each second.
+
+    `then` is a filter behind the picture; `video` and `audio` are ffmpeg's options for the encoders.
+    """
+    gop = str(round(gop_s * fps))
     command = [
-        *("ffmpeg", "-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", _picture(), "-f", "lavfi", "-i", _sound()),
-        *("-t", str(seconds), "-c:v", "libx264", "-preset", "superfast", "-pix_fmt", "yuv420p", "-b:v", "500k"),
-        *("-bf", str(b_frames), "-g", str(2 * FPS), "-keyint_min", str(2 * FPS), "-sc_threshold", "0"),
-        *("-c:a", "aac", "-b:a", "128k", str(path)),
+        *("ffmpeg", "-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", _picture(fps) + then),
+        *("-f", "lavfi", "-i", _sound(), "-t", str(seconds), "-c:v", "libx264", "-preset", "superfast"),
+        *("-pix_fmt", "yuv420p", "-b:v", "500k", "-bf", str(b_frames), "-g", gop, "-keyint_min", gop),
+        *("-sc_threshold", "0", *video, *audio, str(path)),
     ]
     subprocess.run(command, check=True, timeout=60 + seconds)
     return path
 
 
-def _picture() -> str:
+def _picture(fps: int) -> str:
     box = f"drawbox=x=0:y=0:w={WIDTH}:h=120:t=fill"
     bars = "".join(
         f",drawbox=x={_BAR_X + bit * _BAR_STEP}:y={_BAR_Y}:w={_BAR_SIDE}:h={_BAR_SIDE}:color=white:t=fill"
-        f":enable='gt(bitand(floor(n/{FPS}),{1 << bit}),0)'"
+        f":enable='gt(bitand(floor(n/{fps}),{1 << bit}),0)'"
         for bit in range(BITS)
     )
     return (
-        f"testsrc2=size={WIDTH}x{HEIGHT}:rate={FPS},drawbox=x=0:y=120:w={WIDTH}:h=60:color=black:t=fill"
-        f",{box}:color=black:enable='gte(mod(n,{FPS}),{FPS - 2})',{box}:color=white:enable='lt(mod(n,{FPS}),2)'{bars}"
+        f"testsrc2=size={WIDTH}x{HEIGHT}:rate={fps},drawbox=x=0:y=120:w={WIDTH}:h=60:color=black:t=fill"
+        f",{box}:color=black:enable='gte(mod(n,{fps}),{fps - 2})',{box}:color=white:enable='lt(mod(n,{fps}),2)'{bars}"
     )
 
 

@@ -213,7 +213,7 @@ def test_tracks_that_cannot_be_taken_leave_a_degraded_stream_that_says_why(
 ) -> None:
     fake.publish("x", "a1", codecs=("H265", "MPEG-4 Audio"))
     stream = orchestrator.wait_state("x", "degraded")
-    assert "needs H264 video" in stream.message
+    assert "the picture must be H264" in stream.message
     fake.publish("x", "a2", codecs=("H264", "Opus"))
     assert orchestrator.wait_state("x", "running").input_protocol == "rtsp"
 

@@ -44,12 +44,12 @@ def plan_for(codecs: Sequence[str], dub: Dub, preferred: Literal["auto", "rtmp",
     has = ", ".join(codecs) or "no tracks"
     audio = next((codec for codec in codecs if codec in AUDIO), None)
     if VIDEO not in codecs:
-        return Unsupported(f"needs H264 video, which is not re-encoded; the publisher sends {has}")
-    if audio is None:
-        return Unsupported(f"needs an audio track ({', '.join(sorted(AUDIO))}); the publisher sends {has}")
+        return Unsupported(f"the picture must be H264, set the encoder to it; the publisher sends {has}")
+    if audio is None and len(codecs) > 1:
+        return Unsupported(f"the sound must be one of {', '.join(sorted(AUDIO))}; the publisher sends {has}")
     if preferred == "rtsp":
         return Plan("rtsp", dub)
-    if audio in RTMP_AUDIO:
+    if audio is None or audio in RTMP_AUDIO:  # without sound the output gets silence
         return Plan("rtmp", dub)
     if preferred == "rtmp":
         return Unsupported(f"worker.input = 'rtmp' cannot carry {audio}; set it to 'auto' or 'rtsp'")

@@ -68,17 +68,16 @@ class DecodedSound:
         if self._cursor is None:
             self._cursor = sample_at(at)
 
-    def take_in(self) -> int | None:
-        end = None
-        for block in self._graph.pull():
+    def take_in(self) -> None:
+        blocks = self._graph.pull()
+        for block in blocks:
             samples = from_pcm(block.data)
             at = sample_at(block.at)
             if self._next_heard is not None and abs(at - self._next_heard) <= _TIMESTAMP_JITTER_SAMPLES:
                 at = self._next_heard
-            end = self._next_heard = at + len(samples)
+            self._next_heard = at + len(samples)
             self._track.feed(at, samples)
-        self._note_pauses(heard=end is not None)
-        return None if end is None else time_of(end)
+        self._note_pauses(heard=bool(blocks))
 
     def _note_pauses(self, heard: bool) -> None:
         now = time.monotonic()

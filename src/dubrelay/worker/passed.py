@@ -62,10 +62,8 @@ class PassedSound:
         if self._cursor is None:
             self._cursor = self._last = at
 
-    def take_in(self) -> int | None:
-        frames = self._graph.pull()
-        self._frames += (replace(frame, at=frame.at - self._delay_ns) for frame in frames)
-        return frames[-1].at if frames else None
+    def take_in(self) -> None:
+        self._frames += (replace(frame, at=frame.at - self._delay_ns) for frame in self._graph.pull())
 
     def send_out(self, until: int) -> int:
         if self._cursor is None or until <= self._cursor:

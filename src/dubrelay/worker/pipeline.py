@@ -29,7 +29,7 @@ try:
 
     gi.require_version("Gst", "1.0")
     gi.require_version("GstApp", "1.0")
-    from gi.repository import Gst, GstApp  # noqa: F401  (GstApp: makes try_pull_sample appear)
+    from gi.repository import GObject, Gst, GstApp  # noqa: F401  (GstApp: makes try_pull_sample appear)
 except (ImportError, ValueError) as e:
     raise StartupError(f"GStreamer cannot be used from Python ({e}): run scripts/setup") from e
 
@@ -105,8 +105,7 @@ class MediaPipeline:
                 make(name)
         self.latency_ns = latency_ns
         self.graph: Gst.Pipeline = Gst.parse_launch(
-            "identity name=pictures silent=true "
-            f"! queue name=video max-size-bytes=0 max-size-buffers=0 max-size-time={latency_ns + _SPARE_VIDEO_NS} "
+            f"queue name=video max-size-bytes=0 max-size-buffers=0 max-size-time={latency_ns + _SPARE_VIDEO_NS} "
             "! mux.video "
             f"{sound.heard} ! appsink name=heard sync=false async=false max-buffers=0 enable-last-sample=false "
             "appsrc name=said format=time is-live=true block=false max-bytes=0 max-buffers=0 max-time=0 "
@@ -115,8 +114,7 @@ class MediaPipeline:
             "! valve name=gate drop=true "
             "! errorignore name=tail ignore-error=true ignore-notlinked=true ignore-eos=true convert-to=ok"
         )
-        self._pictures = self._named("pictures")
-        self.video_in: Gst.Pad = self._pictures.get_static_pad("sink")
+        self.video_in: Gst.Pad = self._named("video").get_static_pad("sink")
         self.audio_in: Gst.Pad = self._named("audio").get_static_pad("sink")
         self.gate, self.tail = self._named("gate"), self._named("tail")
         self._video_queue, self._heard, self._said = self._named("video"), self._named("heard"), self._named("said")
@@ -128,7 +126,7 @@ class MediaPipeline:
         self._pictures_out: Gst.Pad = self._video_queue.get_static_pad("src")
         self._held: int | None = self._pictures_out.add_probe(Gst.PadProbeType.BLOCK_DOWNSTREAM, self._hold)
         self._first_picture: int | None = None
-        self._clock: Gst.Clock = Gst.SystemClock.obtain()
+        self._clock: Gst.Clock = GObject.new(Gst.SystemClock, name="stream")  # not the one that all share: `follow`
         self._base_ns: int = self._clock.get_time()
         self.graph.use_clock(self._clock)
         self.graph.set_start_time(Gst.CLOCK_TIME_NONE)
@@ -141,6 +139,11 @@ class MediaPipeline:
     def now(self) -> int:
         """Running time in ns: one clock for everything in this process."""
         return int(self._clock.get_time() - self._base_ns)
+
+    def follow(self, ppm: int) -> None:
+        """Lets the clock run that much faster than the machine's from now on."""
+        internal, external = self._clock.get_internal_time(), self._clock.get_time()
+        self._clock.set_calibration(internal, external, 1_000_000 + ppm, 1_000_000)
 
     def pull(self) -> list[Block]:
         """All sound that has come in since the last call, in order."""
@@ -194,11 +197,6 @@ class MediaPipeline:
             else:
                 self.warnings += 1
         return failed
-
-    @property
-    def pictures_in(self) -> int:
-        """Pictures that have come in so far."""
-        return int(self._pictures.get_property("stats").get_uint64("num-buffers")[1])
 
     @property
     def video_queue_ms(self) -> float:

@@ -40,7 +40,6 @@ class Session:
         dubbing = settings.worker.mode == "dub"
         self._latency_s = settings.worker.latency_s if dubbing else settings.worker.bypass_latency_s
         self._tick_s = _TICK_S[settings.worker.mode]
-        self._tick_s = _TICK_S[settings.worker.mode]
         self._pipeline, self._sound = self._dubbed() if dubbing else self._passed()
         self._source = Source(self._pipeline, self._sound, settings.input_url, self._log)
         self._sink = Sink(self._pipeline, settings.output_url, self._log)
@@ -74,18 +73,13 @@ class Session:
         try:
             while not stop.wait(max(0.0, next_tick - time.monotonic())):
                 next_tick = max(next_tick + self._tick_s, time.monotonic() - self._tick_s)
-                self._take_in()
+                self._sound.take_in()
                 self._send_out()
                 self._look_after()
         finally:
             self._sound.close()
             self._source.close()
             self._pipeline.stop()
-
-    def _take_in(self) -> None:
-        end = self._sound.take_in()
-        if end is not None:
-            self._source.heard(end)
 
     def _send_out(self) -> None:
         skipped_ms = self._sound.send_out(self._pipeline.now() - self._pipeline.latency_ns) // 10**6

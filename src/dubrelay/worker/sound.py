@@ -62,8 +62,8 @@ class Sound(Protocol):
     def begin(self, at: int) -> None:
         """The output begins at this time; only the first call counts. Called on GStreamer's threads."""
 
-    def take_in(self) -> int | None:
-        """Takes what has come in since the last call; gives the time at which the last of it ends."""
+    def take_in(self) -> None:
+        """Takes what has come in since the last call."""
 
     def send_out(self, until: int) -> int:
         """Sends all that lies before `until`, without a hole. Gives how many ns were skipped, as that was too late."""

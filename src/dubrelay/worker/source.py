@@ -1,8 +1,8 @@
 """The input side of the graph: connects, notices when the input is gone, and connects again.
 
 Both tracks of a connection keep their distance: they are moved by the same constant from the source's timeline to
-running time. RTMP has one millisecond timeline for both, whose first buffer is taken to be of now; rtspsrc's buffers
-come in running time already.
+running time (stamps.py). RTMP has one millisecond timeline for both; rtspsrc's buffers come in running time already.
+Where the publisher's clock is faster or slower than ours, ours follows.
 """
 
 from __future__ import annotations
@@ -19,15 +19,19 @@ from dubrelay.errors import DubrelayError
 from dubrelay.logs import Logger, redact_url
 from dubrelay.worker.pipeline import MediaPipeline, dispose, make
 from dubrelay.worker.sound import Codec, CodecName, Sound, Step
+from dubrelay.worker.stamps import Lateness, Stamps, pace_ppm
 
 _SILENT_S = 2.0
 """librtmp tells nothing about a peer that stopped sending."""
 _CONNECT_S = 5.0
 _RETRY_S = (0.25, 1.0)
-_ANCHOR_ERROR_NS = 300_000_000
+_KEY_FRAME_S = 5.5
+"""flvdemux takes no picture any more after 6 s of sound alone; a new connection does."""
+_HOPELESS = 4
 _RTSP_JITTER_MS = 200
-_WINDOW_S = 5.0
 _BEHIND_NS = 500_000_000
+_NO_PICTURE = "no key frame came yet"
+_NO_KEY_FRAMES = "no key frame comes: the publisher's encoder must send one (IDR, no open GOP) every 2 to 10 s"
 
 
 class Source:
@@ -39,8 +43,8 @@ class Source:
         self._retry_at = 0.0
         self._retry_s = _RETRY_S[0]
         self._last_progress = time.monotonic()
-        self._pictures = 0
-        self._late = _Lateness()
+        self._buffers = 0
+        self._without_picture = self._ppm = 0
         self.connects = 0
         self.joins = 0
         """Connections that delivered something."""
@@ -56,19 +60,6 @@ class Source:
         """Whether the input delivers."""
         return self._connection is not None and self._connection.anchored and not self._connection.ended
 
-    def heard(self, end_ns: int) -> None:
-        """Sound that ends at this running time has just come in."""
-        self._last_progress = time.monotonic()
-        self._retry_s = _RETRY_S[0]
-        self.message = ""
-        late_ns = self._pipeline.now() - end_ns
-        if self._connection is None:
-            return
-        if late_ns < -_ANCHOR_ERROR_NS:
-            self._connection.end(f"it runs {-late_ns / 1e9:.1f} s ahead of where its first buffer put it")
-        elif (behind_ns := self._late.grown(late_ns)) > _BEHIND_NS:
-            self._connection.end(f"it fell {behind_ns / 1e9:.1f} s behind where its first buffer put it")
-
     def tend(self) -> None:
         """Looks after the connection; called about once a second."""
         now = time.monotonic()
@@ -78,15 +69,32 @@ class Source:
         elif self._connection.ended:
             self._close(self._connection.ended)
         else:
-            self._look_for_pictures(now)
-            limit_s = _SILENT_S if self._connection.anchored else _CONNECT_S
-            if now - max(self._last_progress, self._connection.since) > limit_s:
-                self._close(f"nothing came for {limit_s:g} s")
+            self._note_progress(self._connection, now)
+            self._watch(self._connection, now)
 
-    def _look_for_pictures(self, now: float) -> None:
-        pictures = self._pipeline.pictures_in
-        if pictures != self._pictures:
-            self._pictures, self._last_progress = pictures, now
+    def _note_progress(self, connection: _Connection, now: float) -> None:
+        if connection.buffers != self._buffers:
+            self._buffers, self._last_progress = connection.buffers, now
+            self._retry_s = _RETRY_S[0]
+        if connection.pictures:
+            self.message, self._without_picture = "", 0
+
+    def _watch(self, connection: _Connection, now: float) -> None:
+        limit_s = _SILENT_S if connection.anchored else _CONNECT_S
+        if now - max(self._last_progress, connection.since) > limit_s:
+            self._close(f"nothing came for {limit_s:g} s")
+        elif not connection.pictures and now - connection.since > _KEY_FRAME_S:
+            self._without_picture += 1
+            self._close(_NO_PICTURE if self._without_picture < _HOPELESS else _NO_KEY_FRAMES)
+        elif connection.lateness.grown > _BEHIND_NS:
+            self._close(f"it fell {connection.lateness.grown / 1e9:.1f} s behind where its first buffer put it")
+        else:
+            self._follow(pace_ppm(connection.lateness.grown))
+
+    def _follow(self, ppm: int) -> None:
+        if ppm != self._ppm:
+            self._ppm = ppm
+            self._pipeline.follow(ppm)
 
     def owns(self, element: Gst.Element) -> bool:
         """Whether the element is, or is inside, the present connection or one that was just given up."""
@@ -107,7 +115,7 @@ class Source:
 
     def _open(self) -> None:
         self.connects += 1
-        self._late = _Lateness()
+        self._buffers = 0
         kind = _RtspConnection if self._url.startswith("rtsp") else _RtmpConnection
         self._connection = kind(self._pipeline, self._sound, self._url, self.connects, self._on_anchor)
         self._log.debug("input_connecting", url=redact_url(self._url), attempt=self.connects)
@@ -127,28 +135,6 @@ class Source:
         self._retry_s = min(self._retry_s * 2, _RETRY_S[1])
 
 
-class _Lateness:
-    """How much later than at first sound arrives.
-
-    By its earliest arrival in windows of some seconds, so that bursts and pauses of the network do not count.
-    """
-
-    def __init__(self) -> None:
-        self._first_ns: int | None = None
-        self._least_ns: int | None = None
-        self._until = time.monotonic() + _WINDOW_S
-
-    def grown(self, late_ns: int) -> int:
-        """In ns, known at the end of each window; 0 in between."""
-        self._least_ns = late_ns if self._least_ns is None else min(self._least_ns, late_ns)
-        if time.monotonic() < self._until:
-            return 0
-        least_ns, self._least_ns, self._until = self._least_ns, None, time.monotonic() + _WINDOW_S
-        if self._first_ns is None:
-            self._first_ns = least_ns
-        return least_ns - self._first_ns
-
-
 class _Connection:
     """The elements of one connection, from the network to the two pads of the fixed graph."""
 
@@ -157,7 +143,9 @@ class _Connection:
         self._elements: list[Gst.Element] = []
         self._handlers: list[tuple[Gst.Element, int]] = []
         self._lock = Lock()
-        self._shift_ns: int | None = None
+        self.lateness = Lateness()
+        self.buffers = self.pictures = 0
+        """That have come in so far."""
         self.since = time.monotonic()
         """When it was opened, then when its first buffer came."""
         self.anchored = False
@@ -204,11 +192,11 @@ class _Connection:
 
     def _listen(self, pad: Gst.Pad, codec: Codec, *parsed: Step) -> None:
         """pad ! parsed... ! (the way that the sound takes)"""
+        self._watch(pad)
         self._chain(pad, self._pipeline.audio_in, *parsed, *self._sound.way_in(codec))
 
     def _on_pad(self, _: Gst.Element, pad: Gst.Pad) -> None:
         try:
-            self._watch(pad)
             self._use(pad)
         except DubrelayError as e:  # GStreamer's thread has nobody to raise it to
             self.end(e.message)
@@ -216,9 +204,9 @@ class _Connection:
     def _use(self, pad: Gst.Pad) -> None:
         raise NotImplementedError
 
-    def _watch(self, pad: Gst.Pad) -> None:
+    def _watch(self, pad: Gst.Pad, *, picture: bool = False) -> None:
         pad.add_probe(Gst.PadProbeType.EVENT_DOWNSTREAM, self._on_event)
-        pad.add_probe(Gst.PadProbeType.BUFFER, self._on_first_buffer)
+        pad.add_probe(Gst.PadProbeType.BUFFER, self._on_buffer, picture)
 
     def _on_event(self, _: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
         if info.get_event().type == Gst.EventType.EOS:
@@ -226,24 +214,19 @@ class _Connection:
             return Gst.PadProbeReturn.DROP  # flvmux would end with it
         return Gst.PadProbeReturn.OK
 
-    def _on_first_buffer(self, pad: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
-        pts = info.get_buffer().pts
-        segment = pad.get_sticky_event(Gst.EventType.SEGMENT, 0).parse_segment()
-        running_ns = segment.to_running_time(Gst.Format.TIME, pts)
+    def _on_buffer(self, pad: Gst.Pad, info: Gst.PadProbeInfo, picture: bool) -> Gst.PadProbeReturn:
         with self._lock:
-            if self._shift_ns is None:
-                self._shift_ns = self._shift_for(pts)
-            if self._shift_ns:
-                # From the PTS, not from the running time: the two pads' segments start at different places.
-                pad.set_offset(self._shift_ns + pts - running_ns)
-                running_ns = pts + self._shift_ns
+            at = self._placed(pad, info.get_buffer(), picture)
+            self.buffers += 1
+            self.pictures += picture
             first, self.anchored = not self.anchored, True
-            self.since = time.monotonic()
         if first:
-            self._on_first(running_ns)
-        return Gst.PadProbeReturn.REMOVE
+            self.since = time.monotonic()
+            self._on_first(at)
+        return Gst.PadProbeReturn.DROP if self.ended else Gst.PadProbeReturn.OK
 
-    def _shift_for(self, pts: int) -> int:
+    def _placed(self, pad: Gst.Pad, buffer: Gst.Buffer, picture: bool) -> int:
+        """Sees to it that the buffer has its right running time, and gives it."""
         raise NotImplementedError
 
 
@@ -252,6 +235,8 @@ class _RtmpConnection(_Connection):
         self, pipeline: MediaPipeline, sound: Sound, url: str, number: int, on_first: Callable[[int], None]
     ) -> None:
         super().__init__(pipeline, sound, number, on_first)
+        self._stamps = Stamps()
+        self._moved: set[Gst.Pad] = set()
         source = self._add("rtmpsrc", location=f"{url} live=1", timeout=int(_CONNECT_S))
         _silence_librtmp()
         demux = self._add("flvdemux")
@@ -263,6 +248,7 @@ class _RtmpConnection(_Connection):
 
     def _use(self, pad: Gst.Pad) -> None:
         if pad.get_name() == "video":
+            self._watch(pad, picture=True)
             self._chain(pad, self._pipeline.video_in)
         elif pad.get_name() == "audio":
             caps = pad.get_current_caps().get_structure(0)
@@ -271,8 +257,21 @@ class _RtmpConnection(_Connection):
             else:
                 self._listen(pad, Codec("aac", _bytes_of(caps.get_value("codec_data"))))
 
-    def _shift_for(self, pts: int) -> int:
-        return self._pipeline.now() - pts
+    def _placed(self, pad: Gst.Pad, buffer: Gst.Buffer, picture: bool) -> int:
+        pts, dts = buffer.pts, buffer.dts
+        stamp = pts if dts == Gst.CLOCK_TIME_NONE else dts
+        now = self._pipeline.now()
+        known = pad in self._moved
+        # flvdemux moves stamps that leap by itself, each track by its own distance, and says so by DISCONT.
+        if not self._stamps.place(pad.get_name(), stamp, now) or (known and buffer.has_flags(Gst.BufferFlags.DISCONT)):
+            self.end("its stamps leapt")
+        shift = self._stamps.shift or 0
+        if not known:
+            self._moved.add(pad)
+            # By its PTS, not by its running time: the two pads' segments start at different places.
+            pad.set_offset(shift + pts - _running(pad, pts))
+        self.lateness.note(now - stamp - shift, now)
+        return int(pts + shift)
 
 
 class _RtspConnection(_Connection):
@@ -291,6 +290,7 @@ class _RtspConnection(_Connection):
         if codec == "H264":
             avc = "video/x-h264,stream-format=avc,alignment=au"
             depay = ("rtph264depay", {"wait_for_keyframe": True})
+            self._watch(pad, picture=True)
             timestamped = ("h264parse", "h264timestamper", ("capsfilter", {"caps": avc}))
             self._chain(pad, self._pipeline.video_in, depay, *timestamped)
         elif codec in _RTSP_AUDIO and not self._has_audio:
@@ -302,8 +302,8 @@ class _RtspConnection(_Connection):
             unused.sync_state_with_parent()
             self._chain(pad, unused.get_static_pad("sink"))
 
-    def _shift_for(self, pts: int) -> int:
-        return 0
+    def _placed(self, pad: Gst.Pad, buffer: Gst.Buffer, picture: bool) -> int:
+        return 0 if self.anchored else _running(pad, buffer.pts)
 
 
 _RTSP_AUDIO: dict[str, tuple[CodecName, str, str]] = {
@@ -311,6 +311,11 @@ _RTSP_AUDIO: dict[str, tuple[CodecName, str, str]] = {
     "MPA": ("mp3", "rtpmpadepay", "mpegaudioparse"),
     "OPUS": ("opus", "rtpopusdepay", "opusparse"),
 }
+
+
+def _running(pad: Gst.Pad, pts: int) -> int:
+    segment = pad.get_sticky_event(Gst.EventType.SEGMENT, 0).parse_segment()
+    return int(segment.to_running_time(Gst.Format.TIME, pts))
 
 
 def _bytes_of(buffer: Gst.Buffer | None) -> bytes:
