@@ -11,6 +11,7 @@ from dubrelay.audio import RATE_HZ, Samples, samples_in
 from dubrelay.wire.status import FallbackReason
 from dubrelay.worker.cut import Span
 from dubrelay.worker.mix import CEILING
+from dubrelay.worker.steady import Steadiness
 from dubrelay.worker.timeline import GAP, OVERRUN, Decision, Timeline
 
 pytestmark = pytest.mark.unit
@@ -359,3 +360,36 @@ def test_a_long_stream_keeps_only_what_it_may_still_need() -> None:
     assert made.room_ms(57) > 0
     with pytest.raises(KeyError):
         made.room_ms(40)
+
+
+def test_an_answer_without_a_voice_and_a_voice_for_silence_are_not_let_through() -> None:
+    made = timeline()
+    quiet = ORIGINAL.copy()
+    quiet[samples_in(3) :] = BED[samples_in(3) :]
+    made.write_original(0, quiet)
+    made.add(0, span(1, 2))
+    made.dubbed(0, spoken(1, level=0.0005), 24_000)
+    made.add(1, span(3.2, 4.2))
+    made.dubbed(1, spoken(1), 24_000)
+    out = render(made)
+    decided = fate(made)
+    assert [(d.status, d.reason, d.note) for d in decided.values()] == [
+        ("fallback", "invalid_output", "dead_dub"),
+        ("fallback", "invalid_output", "ghost_dub"),
+    ]
+    assert np.array_equal(out, quiet)
+
+
+def test_dubs_are_held_back_while_the_service_is_not_steady() -> None:
+    made = Timeline(config.Mix(), "original", 10, Steadiness())
+    made.write_original(0, ORIGINAL)
+    made.write_background(0, BED)
+    for n, answered in enumerate([False, False, True, False, True, True, True, True]):
+        made.add(n, span(0.6 * n + 0.2, 0.6 * n + 0.6, quiet_s=0.1))
+        if answered:
+            made.dubbed(n, spoken(0.35), 24_000)
+    render(made)
+    decided = fate(made)
+    assert [d.status for d in decided.values()] == [*2 * ["fallback"], "dubbed", *3 * ["fallback"], *2 * ["dubbed"]]
+    assert [d.note for d in decided.values()] == [None] * 4 + ["held_back"] * 2 + [None] * 2
+    assert {d.reason for d in decided.values() if d.note} == {"breaker_open"}

@@ -15,6 +15,9 @@ class WorkerMetrics:
         r = self.registry
         self.fragments = Counter("worker_audio_fragments", "Phrases by what became of them", ["status"], registry=r)
         self.fallbacks = Counter("worker_fallback", "Phrases not dubbed, by reason", ["reason"], registry=r)
+        self.unheard = Counter(
+            "worker_unheard_dubs", "Answers in time that were not let through, by what was found", ["found"], registry=r
+        )
         self.margin_ms = Histogram(
             "worker_deadline_margin_ms", "Answer in hand -> deadline of its phrase", buckets=_MARGIN_MS, registry=r
         )
@@ -31,6 +34,8 @@ class WorkerMetrics:
         self.bus_warnings = Counter("worker_gst_bus_warnings", "Warnings on GStreamer's bus", registry=r)
         self.reconnects = Counter("worker_reconnects", "Connections after the first one", ["side"], registry=r)
         self.skipped_ms = Counter("worker_skipped_ms", "Output skipped: the worker was not run in time", registry=r)
+        for found in ("dead_dub", "ghost_dub", "held_back"):
+            self.unheard.labels(found)
         for side in ("input", "output"):
             self.reconnects.labels(side)
 

@@ -20,6 +20,7 @@ CEILING = audio.gain(-1.0)
 _KNEE = audio.gain(-4.0)
 _MAX_GAIN, _MIN_GAIN = 6.0, 0.25
 _WINDOW = audio.samples_in(0.02)
+_AUDIBLE = audio.gain(-56)
 _ONSET_WINDOW = audio.samples_in(0.01)
 _EDGE = audio.samples_in(0.005)
 
@@ -111,6 +112,13 @@ def voiced_rms(sound: Mono) -> float:
         return audio.rms(sound)
     power = np.mean(np.square(sound[:whole].reshape(-1, _WINDOW), dtype=np.float64), axis=1)
     return float(np.sqrt(power[power >= 0.01 * np.quantile(power, 0.9)].mean()))
+
+
+def audible(voice: Mono) -> float:
+    """Seconds in which a voice is louder than -56 dBFS."""
+    whole = len(voice) // _WINDOW * _WINDOW
+    power = np.mean(np.square(voice[:whole].reshape(-1, _WINDOW), dtype=np.float64), axis=1)
+    return float(np.count_nonzero(power > _AUDIBLE**2)) * _WINDOW / audio.RATE_HZ
 
 
 def onset(voice: Mono, found: int) -> int:

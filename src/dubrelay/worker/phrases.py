@@ -27,7 +27,8 @@ from dubrelay.worker.listen import Listener
 from dubrelay.worker.metrics import WorkerMetrics
 from dubrelay.worker.report import Reporter
 from dubrelay.worker.separate import Separator
-from dubrelay.worker.timeline import Decision, Timeline
+from dubrelay.worker.steady import Steadiness
+from dubrelay.worker.timeline import Decision, Note, Timeline
 from dubrelay.worker.vad import Vad
 
 _QUEUE_BLOCKS = 100
@@ -36,6 +37,13 @@ _SPARE_S = 4.0
 """How much longer than the latency sound is kept."""
 _DECISION_S = 0.05
 """An answer that comes later than this before the pump's look may miss it."""
+
+
+_SAYS: dict[Note | None, str] = {
+    "dead_dub": "the answer has no voice",
+    "ghost_dub": "nobody spoke, but the answer has a voice",
+    "held_back": "held back until several answers in a row are in time",
+}
 
 
 @dataclass
@@ -78,7 +86,7 @@ class Phrases:
 
     def _new_timeline(self) -> Timeline:
         settings = self._settings
-        return Timeline(settings.mix, settings.dub.fallback, settings.worker.latency_s + _SPARE_S)
+        return Timeline(settings.mix, settings.dub.fallback, settings.worker.latency_s + _SPARE_S, Steadiness())
 
     def _new_listener(self) -> Listener:
         paths = self._settings.paths
@@ -218,6 +226,8 @@ class Phrases:
         self._metrics.fragments.labels(decision.status).inc()
         if decision.reason is not None:
             self._metrics.fallbacks.labels(decision.reason).inc()
+        if decision.note is not None:
+            self._metrics.unheard.labels(decision.note).inc()
         started_ns = time_of(phrase.span.start)
         self._metrics.end_to_end_ms.observe((self._now() - started_ns) / 1e6)
         report = self._line(decision, phrase, started_ns)
@@ -231,6 +241,7 @@ class Phrases:
             status=report.status,
             reason=report.reason,
             margin_ms=report.margin_ms,
+            note=decision.note,
         )
         self._reporter.send(report)
 
@@ -244,7 +255,7 @@ class Phrases:
             duration_ms=round(seconds(phrase.span.end - phrase.span.start) * 1000),
             status=decision.status,
             reason=decision.reason,
-            message=phrase.message,
+            message=phrase.message or _SAYS.get(decision.note, ""),
             transcript=dubbed.transcript if dubbed else "",
             translated_text=dubbed.translated_text if dubbed else "",
             voice=metadata.tts_model if metadata else "",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,8 @@ from dubrelay.audio import RATE_HZ, Ring, Samples, samples_in
 from dubrelay.wire import fragment
 from dubrelay.wire.status import FallbackReason, PhraseStatus
 from dubrelay.worker.cut import Span
-from dubrelay.worker.mix import FALLBACK_MODE, WITHOUT_BACKGROUND, Blend, Mode, Modes, levelled, mixed, onset
+from dubrelay.worker.mix import FALLBACK_MODE, WITHOUT_BACKGROUND, Blend, Mode, Modes, audible, levelled, mixed, onset
+from dubrelay.worker.steady import Steadiness
 
 GAP = samples_in(0.05)
 """Between the end of one dub and the start of the next."""
@@ -27,8 +29,17 @@ OVERRUN = samples_in(0.4)
 """How far a dub may reach past the pause that was heard after its phrase, while the next phrase is not known: Spanish
 is longer than English by about that much, and most pauses are longer than what had to be heard of them."""
 _LEAST_ROOM = samples_in(0.3)
+_GHOST_S = 0.1
+"""A source that is audible for less than that did not speak."""
+_DEAD_SHARE = 0.15
+"""A dub that is audible for less than that share of its source's time does not speak."""
 
 Mono = npt.NDArray[np.float32]
+
+
+Note = Literal["dead_dub", "ghost_dub", "held_back"]
+"""Why an answer that was there is not heard: it has no voice though somebody spoke; it has one though nobody did; or
+the service is not steady (steady.py)."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,7 @@ class Decision:
     lag_samples: int = 0
     """How much later than the voice it replaces the dub starts, or would have started."""
     dub_samples: int = 0
+    note: Note | None = None
 
 
 @dataclass
@@ -53,6 +65,7 @@ class _Phrase:
     dub: Mono | None = None
     """At 48 kHz and at its level."""
     reason: FallbackReason | None = None
+    note: Note | None = None
     silent: bool = False
     promised: int = 0
     """The room that was last told for it, in samples."""
@@ -99,12 +112,15 @@ class _Runs:
 class Timeline:
     """`capacity_s` of sound are held: the latency, and what is asked for of the past."""
 
-    def __init__(self, mix: config.Mix, fallback: config.Fallback, capacity_s: float) -> None:
+    def __init__(
+        self, mix: config.Mix, fallback: config.Fallback, capacity_s: float, steady: Steadiness | None = None
+    ) -> None:
         self._capacity = samples_in(capacity_s)
         self._original, self._background = Ring(self._capacity), Ring(self._capacity)
         self._background_runs = _Runs()
         self._blend = Blend(mix)
         self._fallback = FALLBACK_MODE[fallback]
+        self._steady = steady
         self._max_lag = samples_in(mix.max_lag_s)
         self._phrases: list[_Phrase] = []  # in the order of their spans
         self._news: list[Decision] = []
@@ -172,8 +188,19 @@ class Timeline:
         if phrase is not None:
             dub = np.asarray(soxr.resample(samples, rate_hz, RATE_HZ), np.float32)
             phrase.span = self._from_onset(phrase.span)
-            phrase.dub = levelled(dub, self._speech(phrase.span))
+            voice = self._speech(phrase.span)
+            phrase.note = self._doubt(dub, voice)
+            if phrase.note is None:
+                phrase.dub = levelled(dub, voice)
+            else:
+                phrase.reason = "invalid_output"
         return phrase is not None
+
+    @staticmethod
+    def _doubt(dub: Mono, voice: Mono) -> Note | None:
+        if audible(voice) < _GHOST_S:
+            return "ghost_dub"
+        return "dead_dub" if audible(dub) < _DEAD_SHARE * audible(voice) else None
 
     def failed(self, sequence: int, reason: FallbackReason) -> bool:
         """The phrase cannot be dubbed. False when it had been decided before, as too late."""
@@ -239,15 +266,21 @@ class Timeline:
         span = phrase.span
         ends = [p.dub_end + GAP for p in self._phrases if p.dub_end is not None]
         at = max([span.voice_start, *ends])
-        decision = Decision(phrase.sequence, span, "fallback", phrase.reason or "deadline")
+        decision = Decision(phrase.sequence, span, "fallback", phrase.reason or "deadline", note=phrase.note)
         if phrase.silent:
             decision = replace(decision, status="no_speech", reason=None)
         elif phrase.dub is not None and span.start >= self._rendered:
             decision = replace(decision, lag_samples=at - span.voice_start, dub_samples=len(phrase.dub))
             if decision.lag_samples <= self._max_lag:
                 decision = replace(decision, status="dubbed", reason=None, placed_at=at)
-        phrase.decision = decision
+        phrase.decision = decision = self._steadied(decision)
         self._news.append(decision)
+
+    def _steadied(self, decision: Decision) -> Decision:
+        in_time = decision.status == "dubbed"
+        if self._steady is None or decision.status == "no_speech" or self._steady.may_be_heard(in_time) or not in_time:
+            return decision
+        return replace(decision, status="fallback", reason="breaker_open", placed_at=None, note="held_back")
 
     def _modes(self, at: int, count: int) -> Modes:
         """The mode of each sample. A dub that still speaks goes before what the phrase under it would have."""
