@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))  # the same real MediaMTX, publisher and worker as in the tests
 
 
-def arguments(description: str, **defaults: float) -> argparse.Namespace:
+def arguments(description: str, **defaults: float | str) -> argparse.Namespace:
     """--json FILE, and a number for each of `defaults`."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
@@ -34,7 +34,7 @@ def finish(
     json_file: Path | None,
 ) -> int:
     """Prints rows (all with the same keys) and the summary; 1 when a goal was missed."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 150)
     table = Table(title=title, title_justify="left")
     for key in rows[0] if rows else ():
         table.add_column(key, justify="left" if isinstance(rows[0][key], str) else "right")
