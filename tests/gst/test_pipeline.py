@@ -254,3 +254,30 @@ def test_exceptions_inside_onnxruntime_stay_exceptions_beside_gstreamer(tmp_path
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     with pytest.raises(Exception, match=r"bad\.onnx"):
         onnxruntime.InferenceSession(str(tmp_path / "bad.onnx"))
+
+
+@pytest.mark.parametrize("apart_s", [0.0, 0.8, -4.0])
+def test_sound_that_is_not_of_the_time_of_its_picture_is_not_let_in(pipeline: MediaPipeline, apart_s: float) -> None:
+    """flvdemux moves a track that was away back in time, without a word."""
+    source = make("appsrc", caps="audio/x-raw,format=S16LE,layout=interleaved,rate=48000,channels=2", format="time")
+    pipeline.graph.add(source)
+    source.get_static_pad("src").link(pipeline.audio_in)
+    source.sync_state_with_parent()
+    at = 10 * Gst.SECOND
+    for n in range(10):
+        buffer = Gst.Buffer.new_wrapped(bytes(48_000 // 10 * 4))
+        buffer.pts, buffer.duration = at + int(apart_s * 1e9) + n * Gst.SECOND // 10, Gst.SECOND // 10
+        source.push_buffer(buffer)
+    came = []
+
+    def looked() -> bool:
+        pipeline.picture_came(at, pipeline.now())
+        came.extend(pipeline.pull())
+        return pipeline.blocks >= 9
+
+    pipeline.pull()
+    wait_for(looked, 10, "the blocks")
+    assert pipeline.apart is (apart_s == -4.0)
+    assert bool(came) is not pipeline.apart
+    pipeline.new_source()
+    assert not pipeline.apart

@@ -137,3 +137,20 @@ def test_the_first_track_decides_and_others_are_coded_to_it() -> None:
         assert ("capsfilter", {"caps": "audio/x-raw,rate=44100,channels=2"}) in steps
     assert len(lines.caps) == 1
     assert "codec_data=(buffer)1210" in lines.caps[0]
+
+
+def test_frames_whose_stamps_ran_ahead_do_not_hold_up_those_of_the_next_connection() -> None:
+    before, ahead = _frames(0, 40), [Block(f.at + 1500 * MS, f.data) for f in _frames(40 * STEP, 10, "ahead")]
+    after = _frames(50 * STEP, 100, "b")
+    lines = Lines()
+    sound = PassedSound(lines, bitrate_kbps=128)
+    sound.way_in(Codec("aac", STEREO_44))
+    sound.begin(0)
+    for coming in (before, ahead, after):
+        lines.coming = coming
+        sound.take_in()
+    for until in range(0, after[-1].at, TICK):
+        sound.send_out(until)
+    sent = [data for _, data in lines.sent if data != SILENCE]
+    assert sent == [f.data for f in before + after][: len(sent)]
+    assert len(sent) >= 120

@@ -18,6 +18,9 @@ GRAPH = SoundGraph(heard="identity name=audio silent=true ! audio/mpeg,mpegversi
 _LOOSE_FRAMES = 3
 """Publishers' stamps are not exact: only a hole of more frames is filled, only a frame further back is dropped."""
 
+_LEAPT_NS = 200_000_000
+"""A frame so far behind the one before it is of a new source: the one before had run ahead, and its time is taken."""
+
 
 @dataclass(frozen=True)
 class _Coding:
@@ -63,7 +66,11 @@ class PassedSound:
             self._cursor = self._last = at
 
     def take_in(self) -> None:
-        self._frames += (replace(frame, at=frame.at - self._delay_ns) for frame in self._graph.pull())
+        for block in self._graph.pull():
+            frame = replace(block, at=block.at - self._delay_ns)
+            while self._frames and self._frames[-1].at > frame.at + _LEAPT_NS:
+                self._frames.pop()
+            self._frames.append(frame)
 
     def send_out(self, until: int) -> int:
         if self._cursor is None or until <= self._cursor:

@@ -37,6 +37,10 @@ Gst.init(None)
 
 
 _SPARE_VIDEO_NS = 10 * Gst.SECOND
+_APART_NS = 1_800_000_000
+"""Sound and picture that come together may be of times that far from each other: tracks may be interleaved badly, but
+flvdemux moves a track by 2 s or more without a word when it leaps or was away."""
+_PROMPT_NS = 600_000_000
 
 ELEMENTS = (
     "aacparse",
@@ -122,6 +126,11 @@ class MediaPipeline:
         heard_pad.add_probe(Gst.PadProbeType.EVENT_DOWNSTREAM, _drop_end)
         self.warnings = 0
         """Warnings on the bus so far."""
+        self.blocks = 0
+        """Blocks of sound that have come in so far."""
+        self.apart = False
+        """Sound came that is not of the time of the picture that came with it."""
+        self._pulled_at = self._picture_at = self._picture_came_at = 0
         # The muxer's first deadline counts from 0, not from its first buffer: the first picture would go too early.
         self._pictures_out: Gst.Pad = self._video_queue.get_static_pad("src")
         self._held: int | None = self._pictures_out.add_probe(Gst.PadProbeType.BLOCK_DOWNSTREAM, self._hold)
@@ -145,13 +154,29 @@ class MediaPipeline:
         internal, external = self._clock.get_internal_time(), self._clock.get_time()
         self._clock.set_calibration(internal, external, 1_000_000 + ppm, 1_000_000)
 
+    def new_source(self) -> None:
+        """What comes from now on has nothing to do with what came."""
+        self.apart, self._picture_came_at = False, 0
+
+    def picture_came(self, at: int, now: int) -> None:
+        """A picture of running time `at` came in. Called on GStreamer's threads."""
+        self._picture_at, self._picture_came_at = at, now
+
     def pull(self) -> list[Block]:
-        """All sound that has come in since the last call, in order."""
+        """All sound that has come in since the last call, in order, without what is `apart`."""
+        now = self.now()
+        comparable = now - self._pulled_at < _PROMPT_NS and now - self._picture_came_at < _PROMPT_NS
+        self._pulled_at = now
         blocks: list[Block] = []
         while (sample := self._heard.try_pull_sample(0)) is not None:
+            self.blocks += 1
             buffer = sample.get_buffer()
             at = sample.get_segment().to_running_time(Gst.Format.TIME, buffer.pts)
-            if at != Gst.CLOCK_TIME_NONE:
+            if at == Gst.CLOCK_TIME_NONE:
+                continue
+            if comparable and abs(at - self._picture_at) > _APART_NS:
+                self.apart = True
+            else:
                 blocks.append(Block(at, buffer.extract_dup(0, buffer.get_size())))
         return blocks
 

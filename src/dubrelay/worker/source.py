@@ -30,6 +30,8 @@ _KEY_FRAME_S = 5.5
 _HOPELESS = 4
 _RTSP_JITTER_MS = 200
 _BEHIND_NS = 500_000_000
+_OK, _DROP = Gst.PadProbeReturn.OK, Gst.PadProbeReturn.DROP
+_DISCONT, _NO_TIME = Gst.BufferFlags.DISCONT, Gst.CLOCK_TIME_NONE
 _NO_PICTURE = "no key frame came yet"
 _NO_KEY_FRAMES = "no key frame comes: the publisher's encoder must send one (IDR, no open GOP) every 2 to 10 s"
 
@@ -43,7 +45,7 @@ class Source:
         self._retry_at = 0.0
         self._retry_s = _RETRY_S[0]
         self._last_progress = time.monotonic()
-        self._buffers = 0
+        self._came = 0
         self._without_picture = self._ppm = 0
         self.connects = 0
         self.joins = 0
@@ -73,8 +75,9 @@ class Source:
             self._watch(self._connection, now)
 
     def _note_progress(self, connection: _Connection, now: float) -> None:
-        if connection.buffers != self._buffers:
-            self._buffers, self._last_progress = connection.buffers, now
+        came = connection.pictures + self._pipeline.blocks
+        if came != self._came:
+            self._came, self._last_progress = came, now
             self._retry_s = _RETRY_S[0]
         if connection.pictures:
             self.message, self._without_picture = "", 0
@@ -86,6 +89,8 @@ class Source:
         elif not connection.pictures and now - connection.since > _KEY_FRAME_S:
             self._without_picture += 1
             self._close(_NO_PICTURE if self._without_picture < _HOPELESS else _NO_KEY_FRAMES)
+        elif self._pipeline.apart:
+            self._close("its sound is not of the time of its picture any more")
         elif connection.lateness.grown > _BEHIND_NS:
             self._close(f"it fell {connection.lateness.grown / 1e9:.1f} s behind where its first buffer put it")
         else:
@@ -115,7 +120,7 @@ class Source:
 
     def _open(self) -> None:
         self.connects += 1
-        self._buffers = 0
+        self._pipeline.new_source()
         kind = _RtspConnection if self._url.startswith("rtsp") else _RtmpConnection
         self._connection = kind(self._pipeline, self._sound, self._url, self.connects, self._on_anchor)
         self._log.debug("input_connecting", url=redact_url(self._url), attempt=self.connects)
@@ -144,7 +149,7 @@ class _Connection:
         self._handlers: list[tuple[Gst.Element, int]] = []
         self._lock = Lock()
         self.lateness = Lateness()
-        self.buffers = self.pictures = 0
+        self.pictures = 0
         """That have come in so far."""
         self.since = time.monotonic()
         """When it was opened, then when its first buffer came."""
@@ -192,7 +197,7 @@ class _Connection:
 
     def _listen(self, pad: Gst.Pad, codec: Codec, *parsed: Step) -> None:
         """pad ! parsed... ! (the way that the sound takes)"""
-        self._watch(pad)
+        self._watch(pad, self._on_first_sound)
         self._chain(pad, self._pipeline.audio_in, *parsed, *self._sound.way_in(codec))
 
     def _on_pad(self, _: Gst.Element, pad: Gst.Pad) -> None:
@@ -204,9 +209,9 @@ class _Connection:
     def _use(self, pad: Gst.Pad) -> None:
         raise NotImplementedError
 
-    def _watch(self, pad: Gst.Pad, *, picture: bool = False) -> None:
+    def _watch(self, pad: Gst.Pad, on_buffer: Callable[[Gst.Pad, Gst.PadProbeInfo], Gst.PadProbeReturn]) -> None:
         pad.add_probe(Gst.PadProbeType.EVENT_DOWNSTREAM, self._on_event)
-        pad.add_probe(Gst.PadProbeType.BUFFER, self._on_buffer, picture)
+        pad.add_probe(Gst.PadProbeType.BUFFER, on_buffer)
 
     def _on_event(self, _: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
         if info.get_event().type == Gst.EventType.EOS:
@@ -214,18 +219,28 @@ class _Connection:
             return Gst.PadProbeReturn.DROP  # flvmux would end with it
         return Gst.PadProbeReturn.OK
 
-    def _on_buffer(self, pad: Gst.Pad, info: Gst.PadProbeInfo, picture: bool) -> Gst.PadProbeReturn:
+    def _on_first_sound(self, pad: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
+        """Only the first: a probe costs more than all else that is done with a frame. `pull` looks at the others."""
+        self._anchor(self._placed(pad, info.get_buffer(), self._pipeline.now()))
+        return _DROP if self.ended else Gst.PadProbeReturn.REMOVE
+
+    def _on_picture(self, pad: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
+        now = self._pipeline.now()
+        at = self._placed(pad, info.get_buffer(), now)
+        self._pipeline.picture_came(at, now)
+        self.pictures += 1
+        if not self.anchored:
+            self._anchor(at)
+        return _DROP if self.ended else _OK
+
+    def _anchor(self, at: int) -> None:
         with self._lock:
-            at = self._placed(pad, info.get_buffer(), picture)
-            self.buffers += 1
-            self.pictures += picture
             first, self.anchored = not self.anchored, True
         if first:
             self.since = time.monotonic()
             self._on_first(at)
-        return Gst.PadProbeReturn.DROP if self.ended else Gst.PadProbeReturn.OK
 
-    def _placed(self, pad: Gst.Pad, buffer: Gst.Buffer, picture: bool) -> int:
+    def _placed(self, pad: Gst.Pad, buffer: Gst.Buffer, now: int) -> int:
         """Sees to it that the buffer has its right running time, and gives it."""
         raise NotImplementedError
 
@@ -248,7 +263,7 @@ class _RtmpConnection(_Connection):
 
     def _use(self, pad: Gst.Pad) -> None:
         if pad.get_name() == "video":
-            self._watch(pad, picture=True)
+            self._watch(pad, self._on_picture)
             self._chain(pad, self._pipeline.video_in)
         elif pad.get_name() == "audio":
             caps = pad.get_current_caps().get_structure(0)
@@ -257,13 +272,14 @@ class _RtmpConnection(_Connection):
             else:
                 self._listen(pad, Codec("aac", _bytes_of(caps.get_value("codec_data"))))
 
-    def _placed(self, pad: Gst.Pad, buffer: Gst.Buffer, picture: bool) -> int:
+    def _placed(self, pad: Gst.Pad, buffer: Gst.Buffer, now: int) -> int:
         pts, dts = buffer.pts, buffer.dts
-        stamp = pts if dts == Gst.CLOCK_TIME_NONE else dts
-        now = self._pipeline.now()
+        stamp = pts if dts == _NO_TIME else dts
         known = pad in self._moved
+        with self._lock:
+            fits = self._stamps.place(pad, stamp, now)
         # flvdemux moves stamps that leap by itself, each track by its own distance, and says so by DISCONT.
-        if not self._stamps.place(pad.get_name(), stamp, now) or (known and buffer.has_flags(Gst.BufferFlags.DISCONT)):
+        if not fits or (known and buffer.has_flags(_DISCONT)):
             self.end("its stamps leapt")
         shift = self._stamps.shift or 0
         if not known:
@@ -290,7 +306,7 @@ class _RtspConnection(_Connection):
         if codec == "H264":
             avc = "video/x-h264,stream-format=avc,alignment=au"
             depay = ("rtph264depay", {"wait_for_keyframe": True})
-            self._watch(pad, picture=True)
+            self._watch(pad, self._on_picture)
             timestamped = ("h264parse", "h264timestamper", ("capsfilter", {"caps": avc}))
             self._chain(pad, self._pipeline.video_in, depay, *timestamped)
         elif codec in _RTSP_AUDIO and not self._has_audio:
@@ -302,8 +318,8 @@ class _RtspConnection(_Connection):
             unused.sync_state_with_parent()
             self._chain(pad, unused.get_static_pad("sink"))
 
-    def _placed(self, pad: Gst.Pad, buffer: Gst.Buffer, picture: bool) -> int:
-        return 0 if self.anchored else _running(pad, buffer.pts)
+    def _placed(self, pad: Gst.Pad, buffer: Gst.Buffer, now: int) -> int:
+        return _running(pad, buffer.pts)
 
 
 _RTSP_AUDIO: dict[str, tuple[CodecName, str, str]] = {

@@ -5,6 +5,8 @@ A connection's first buffer is taken to be of now.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 EARLY_NS = 1_500_000_000
 """Tracks may be interleaved that badly; what comes earlier than this has leapt."""
 BACK_NS = 100_000_000
@@ -17,9 +19,9 @@ class Stamps:
     def __init__(self) -> None:
         self.shift: int | None = None
         """From a stamp to running time."""
-        self._latest: dict[str, int] = {}
+        self._latest: dict[Hashable, int] = {}
 
-    def place(self, track: str, stamp: int, now: int) -> bool:
+    def place(self, track: Hashable, stamp: int, now: int) -> bool:
         """Takes note of a buffer that came now. False when its stamp leapt, forwards or back: nothing fits any more."""
         if self.shift is None:
             self.shift = now - stamp
