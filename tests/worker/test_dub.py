@@ -13,13 +13,13 @@ from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
+import lying_service as does
 from dubrelay import config, logs
 from dubrelay.wire.fragment import MAX_BODY_BYTES, Context, ProcessResult
 from dubrelay.wire.status import FallbackReason
 from dubrelay.worker.cut import Span
 from dubrelay.worker.dub import Dubbed, DubClient, DubMetrics, NoSpeech, PhraseFailed, failure_of
-from worker import lying_service as does
-from worker.lying_service import Service, serving
+from lying_service import Service, serving
 
 pytestmark = pytest.mark.service
 

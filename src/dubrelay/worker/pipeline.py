@@ -65,7 +65,7 @@ ELEMENTS = (
     "opusparse",
     "queue",
     "rtmp2sink",
-    "rtmpsrc",
+    "rtmp2src",
     "rtph264depay",
     "rtpmp4gdepay",
     "rtpmpadepay",
@@ -91,7 +91,7 @@ def make(element: str, **properties: object) -> Gst.Element:
 
 
 def dispose(*elements: Gst.Element) -> None:
-    """Sets elements that left the pipeline to NULL, on a thread of its own: librtmp and rtspsrc may block there."""
+    """Sets elements that left the pipeline to NULL, on a thread of its own: rtspsrc may block there."""
 
     def to_null() -> None:
         for element in elements:
@@ -163,7 +163,7 @@ class MediaPipeline:
         self._picture_at, self._picture_came_at = at, now
 
     def pull(self) -> list[Block]:
-        """All sound that has come in since the last call, in order, without what is `apart`."""
+        """All sound that has come in since the last call, in order; none when it is `apart`."""
         now = self.now()
         comparable = now - self._pulled_at < _PROMPT_NS and now - self._picture_came_at < _PROMPT_NS
         self._pulled_at = now
@@ -172,12 +172,11 @@ class MediaPipeline:
             self.blocks += 1
             buffer = sample.get_buffer()
             at = sample.get_segment().to_running_time(Gst.Format.TIME, buffer.pts)
-            if at == Gst.CLOCK_TIME_NONE:
-                continue
-            if comparable and abs(at - self._picture_at) > _APART_NS:
-                self.apart = True
-            else:
+            if at != Gst.CLOCK_TIME_NONE:
                 blocks.append(Block(at, buffer.extract_dup(0, buffer.get_size())))
+        if blocks and comparable and abs(blocks[-1].at - self._picture_at) > _APART_NS:
+            self.apart = True
+            return []
         return blocks
 
     def end_of_input(self) -> None:

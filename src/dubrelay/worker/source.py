@@ -7,11 +7,10 @@ Where the publisher's clock is faster or slower than ours, ours follows.
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import Callable
 from itertools import pairwise
-from threading import Lock, Thread
+from threading import Lock
 
 from gi.repository import Gst
 
@@ -22,7 +21,6 @@ from dubrelay.worker.sound import Codec, CodecName, Sound, Step
 from dubrelay.worker.stamps import Lateness, Stamps, pace_ppm
 
 _SILENT_S = 2.0
-"""librtmp tells nothing about a peer that stopped sending."""
 _CONNECT_S = 5.0
 _RETRY_S = (0.25, 1.0)
 _KEY_FRAME_S = 5.5
@@ -252,14 +250,12 @@ class _RtmpConnection(_Connection):
         super().__init__(pipeline, sound, number, on_first)
         self._stamps = Stamps()
         self._moved: set[Gst.Pad] = set()
-        source = self._add("rtmpsrc", location=f"{url} live=1", timeout=int(_CONNECT_S))
-        _silence_librtmp()
+        source = self._add("rtmp2src", location=url, timeout=int(_CONNECT_S))
         demux = self._add("flvdemux")
         self._handlers.append((demux, demux.connect("pad-added", self._on_pad)))
         source.link(demux)
         demux.sync_state_with_parent()
-        # librtmp connects while the element starts, which may take as long as the timeout.
-        Thread(target=source.sync_state_with_parent, name="connect", daemon=True).start()
+        source.sync_state_with_parent()
 
     def _use(self, pad: Gst.Pad) -> None:
         if pad.get_name() == "video":
@@ -341,8 +337,3 @@ def _bytes_of(buffer: Gst.Buffer | None) -> bytes:
 def _caps_of(pad: Gst.Pad) -> str:
     caps = pad.get_current_caps()
     return caps.get_structure(0).get_name() if caps is not None else "unknown"
-
-
-def _silence_librtmp() -> None:
-    """GStreamer's plugin sets librtmp to its debug level, which formats a hex dump of every packet."""
-    ctypes.CDLL("librtmp.so.1").RTMP_LogSetLevel(0)
