@@ -49,6 +49,13 @@ def test_tracks_that_are_badly_interleaved_are_no_leap(interleaved_ms: int) -> N
     assert all(stamps.place(*event) for event in tracks(10, interleaved_ms))
 
 
+@pytest.mark.parametrize(("away_s", "fits"), [(-30, False), (-3, True), (0, True), (1, True), (30, False)])
+def test_a_track_that_begins_far_from_the_other_has_leapt(away_s: int, fits: bool) -> None:
+    stamps = Stamps()
+    assert stamps.place("audio", 7 * S, 100 * S)
+    assert stamps.place("video", (8 + away_s) * S, 101 * S) is fits
+
+
 def test_a_network_that_stalls_is_no_leap() -> None:
     stamps = Stamps()
     assert all(stamps.place("video", n * 40 * MS, max(n * 40 * MS, 9 * S)) for n in range(400))

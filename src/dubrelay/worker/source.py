@@ -28,6 +28,8 @@ _KEY_FRAME_S = 5.5
 _HOPELESS = 4
 _RTSP_JITTER_MS = 200
 _BEHIND_NS = 500_000_000
+_REORDERED_NS = 2_000_000_000
+"""B-frames put no picture so far from where it is decoded."""
 _OK, _DROP = Gst.PadProbeReturn.OK, Gst.PadProbeReturn.DROP
 _DISCONT, _NO_TIME = Gst.BufferFlags.DISCONT, Gst.CLOCK_TIME_NONE
 _NO_PICTURE = "no key frame came yet"
@@ -212,10 +214,11 @@ class _Connection:
         pad.add_probe(Gst.PadProbeType.BUFFER, on_buffer)
 
     def _on_event(self, _: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
-        if info.get_event().type == Gst.EventType.EOS:
+        kind = info.get_event().type
+        if kind == Gst.EventType.EOS:
             self.end("the publisher left")
-            return Gst.PadProbeReturn.DROP  # flvmux would end with it
-        return Gst.PadProbeReturn.OK
+        # flvmux would end with an EOS, and write a GAP like a picture, be it of stamps that leapt.
+        return _DROP if kind in (Gst.EventType.EOS, Gst.EventType.GAP) else _OK
 
     def _on_first_sound(self, pad: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
         """Only the first: a probe costs more than all else that is done with a frame. `pull` looks at the others."""
@@ -275,7 +278,8 @@ class _RtmpConnection(_Connection):
         with self._lock:
             fits = self._stamps.place(pad, stamp, now)
         # flvdemux moves stamps that leap by itself, each track by its own distance, and says so by DISCONT.
-        if not fits or (known and buffer.has_flags(_DISCONT)):
+        # MediaMTX lets the PTS leap and the DTS crawl after it.
+        if not fits or pts - stamp > _REORDERED_NS or (known and buffer.has_flags(_DISCONT)):
             self.end("its stamps leapt")
         shift = self._stamps.shift or 0
         if not known:

@@ -9,6 +9,8 @@ from collections.abc import Hashable
 
 EARLY_NS = 1_500_000_000
 """Tracks may be interleaved that badly; what comes earlier than this has leapt."""
+LATE_NS = 5_000_000_000
+"""A track's first buffer may be older than what the other track begins with by so much."""
 BACK_NS = 100_000_000
 _WINDOW_NS = 5_000_000_000
 
@@ -26,7 +28,7 @@ class Stamps:
         if self.shift is None:
             self.shift = now - stamp
         running = stamp + self.shift
-        latest = self._latest.get(track, running)
+        latest = self._latest.get(track, now - LATE_NS)
         self._latest[track] = running
         return latest - BACK_NS < running < max(now, latest) + EARLY_NS
 
