@@ -146,10 +146,10 @@ class Session:
         )
 
     def _message(self, state: State) -> str:
-        if state == "running":
-            return ""
+        if state == "running" or self._source.message:
+            return self._source.message
         if not self._source.up:
-            return self._source.message or "waiting for the input"
+            return "waiting for the input"
         return self._sink.message or f"the output begins {self._latency_s:g} s after the input"
 
 

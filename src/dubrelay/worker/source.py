@@ -25,7 +25,9 @@ _CONNECT_S = 5.0
 _RETRY_S = (0.25, 1.0)
 _KEY_FRAME_S = 5.5
 """flvdemux takes no picture any more after 6 s of sound alone; a new connection does."""
+_BRIEF_S = 10.0
 _HOPELESS = 4
+"""Connections in a row."""
 _RTSP_JITTER_MS = 200
 _BEHIND_NS = 500_000_000
 _REORDERED_NS = 2_000_000_000
@@ -34,6 +36,10 @@ _OK, _DROP = Gst.PadProbeReturn.OK, Gst.PadProbeReturn.DROP
 _DISCONT, _NO_TIME = Gst.BufferFlags.DISCONT, Gst.CLOCK_TIME_NONE
 _NO_PICTURE = "no key frame came yet"
 _NO_KEY_FRAMES = "no key frame comes: the publisher's encoder must send one (IDR, no open GOP) every 2 to 10 s"
+_ENDS_AGAIN = (
+    "it ends again and again; MediaMTX's log says why (over RTMP it cannot hand on interlaced pictures with B-frames: "
+    "set the encoder to progressive)"
+)
 
 
 class Source:
@@ -46,7 +52,7 @@ class Source:
         self._retry_s = _RETRY_S[0]
         self._last_progress = time.monotonic()
         self._came = 0
-        self._without_picture = self._ppm = 0
+        self._without_picture = self._brief = self._ppm = 0
         self.connects = 0
         self.joins = 0
         """Connections that delivered something."""
@@ -80,7 +86,11 @@ class Source:
             self._came, self._last_progress = came, now
             self._retry_s = _RETRY_S[0]
         if connection.pictures:
-            self.message, self._without_picture = "", 0
+            self._without_picture = 0
+            if now - connection.since > _BRIEF_S:
+                self._brief = 0
+            if self._brief < _HOPELESS:
+                self.message = ""
 
     def _watch(self, connection: _Connection, now: float) -> None:
         limit_s = _SILENT_S if connection.anchored else _CONNECT_S
@@ -133,7 +143,9 @@ class Source:
         assert self._connection is not None
         level = "warning" if self._connection.anchored else "debug"
         getattr(self._log, level)("input_lost", url=redact_url(self._url), reason=why)
-        self.message = f"input {redact_url(self._url)}: {why}"
+        brief = self._connection.pictures and time.monotonic() - self._connection.since < _BRIEF_S
+        self._brief += bool(brief)
+        self.message = f"input {redact_url(self._url)}: {why if self._brief < _HOPELESS else _ENDS_AGAIN}"
         self._connection.remove()
         self._connection = None
         self._retry_at = time.monotonic() + self._retry_s
