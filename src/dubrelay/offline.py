@@ -78,7 +78,7 @@ def dub_file(
             languages = Languages(
                 source_language=source_language, target_language=target, voice_profile=settings.dub.voice
             )
-            dubbing = _Dubbing(settings, pipeline, languages)
+            dubbing = Dubbing(settings, pipeline, languages)
             for samples in blocks:
                 for dubbed in dubbing.push(samples):
                     sink.write(dubbed.tobytes())
@@ -126,7 +126,7 @@ def _checked(source: Path, out: Path) -> float:
     return float(found["format"].get("duration", 0))
 
 
-class _Dubbing:
+class Dubbing:
     """Samples in, dubbed samples out, some seconds later; never more than that in memory."""
 
     def __init__(self, settings: Settings, pipeline: Pipeline, languages: Languages) -> None:

@@ -180,11 +180,11 @@ def bed_finding(recording: Recording) -> Finding:
 
 def is_heard(sentence: str, heard: str) -> bool:
     """Whether at least half of the sentence's runs of three words occur in what was heard."""
-    said, present = _runs(sentence), set(_runs(heard))
+    said, present = runs(sentence), set(runs(heard))
     return bool(said) and 2 * sum(run in present for run in said) >= len(said)
 
 
-def _runs(text: str) -> list[tuple[str, ...]]:
+def runs(text: str) -> list[tuple[str, ...]]:
     words: Sequence[str] = re.findall(r"[a-z0-9']+", text.lower())
     return [tuple(words[n : n + 3]) for n in range(max(1, len(words) - 2))] if words else []
 

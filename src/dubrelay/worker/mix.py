@@ -7,8 +7,10 @@ does not depend on the size of the blocks.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +18,13 @@ import numpy.typing as npt
 from dubrelay import audio, config
 from dubrelay.audio import Samples
 
-CEILING = audio.gain(-1.0)
-_KNEE = audio.gain(-4.0)
-_MAX_GAIN, _MIN_GAIN = 6.0, 0.25
+CEILING = audio.gain(-1.5)
+"""Between samples a wave may be half a dB higher."""
+_KNEE = audio.gain(-4.5)
+_MOST_DB, _LEAST_DB = 15.0, -12.0
+_SILENT_LUFS = -70.0
+_LOUDNESS_BLOCK = audio.samples_in(0.4)
+_LEAN_FROM = 0.1
 _WINDOW = audio.samples_in(0.02)
 _AUDIBLE = audio.gain(-56)
 _ONSET_WINDOW = audio.samples_in(0.01)
@@ -87,16 +93,16 @@ class Blend:
         return np.asarray(weight, np.float32)
 
 
-def mixed(weights: Weights, original: Samples, background: Samples, dub: Mono) -> Samples:
+def mixed(weights: Weights, original: Samples, background: Samples, dub: Samples) -> Samples:
     """(n, 2): the parts by their weights, and peaks rounded off as far as a dub is heard."""
-    sound = original * weights.original[:, None] + background * weights.background[:, None] + dub[:, None]
+    sound = original * weights.original[:, None] + background * weights.background[:, None] + dub
     if not weights.dubbed.any():
         return sound
     return sound + (limited(sound) - sound) * weights.dubbed[:, None]
 
 
 def limited(sound: Samples) -> Samples:
-    """Unchanged below -4 dBFS, bent smoothly above so that nothing passes -1 dBFS; each sample for itself."""
+    """Unchanged below -4.5 dBFS, bent smoothly above so that nothing passes CEILING; each sample for itself."""
     size = np.abs(sound)
     if size.max(initial=0.0) <= _KNEE:
         return sound
@@ -133,13 +139,66 @@ def onset(voice: Mono, found: int) -> int:
     return first
 
 
-def levelled(dub: Mono, like: Mono) -> Mono:
-    """The dub as loud as the speech it takes the place of, within bounds, and with soft edges."""
-    own, wanted = voiced_rms(dub), voiced_rms(like)
-    gain = min(_MAX_GAIN, max(_MIN_GAIN, wanted / own)) if own > 0 else 1.0
-    dub = dub * np.float32(gain)
-    edge = min(_EDGE, len(dub) // 2)
-    ramp = np.linspace(0, 1, edge, endpoint=False, dtype=np.float32)
-    dub[:edge] *= ramp
-    dub[len(dub) - edge :] *= ramp[::-1]
-    return dub
+def placed(dub: Mono, like: Samples) -> Samples:
+    """(n, 2): the dub as loud as the voice it takes the place of, within bounds, from where that voice came."""
+    sound = dub[:, None] * _sides(like)
+    own, wanted = loudness(sound), loudness(like)
+    gain = audio.gain(min(_MOST_DB, max(_LEAST_DB, wanted - own))) if min(own, wanted) > _SILENT_LUFS else 1.0
+    sound *= np.float32(gain)
+    edge = min(_EDGE, len(sound) // 2)
+    ramp = np.linspace(0, 1, edge, endpoint=False, dtype=np.float32)[:, None]
+    sound[:edge] *= ramp
+    sound[len(sound) - edge :] *= ramp[::-1]
+    return sound
+
+
+def _sides(voice: Samples) -> Mono:
+    """(2,): how much of a voice's middle each channel has; 1 and 1 for a speaker in the middle."""
+    middle, aside = voice.mean(axis=1), (voice[:, 0] - voice[:, 1]) / 2
+    power = float(np.dot(middle, middle))
+    lean = max(-1.0, min(1.0, float(np.dot(middle, aside)) / power)) if power > 0 else 0.0
+    lean = lean if abs(lean) > _LEAN_FROM else 0.0
+    return np.array([1 + lean, 1 - lean], np.float32)
+
+
+def loudness(sound: Samples) -> float:
+    """LUFS of (n, 2) at 48 kHz, pauses not counted; _SILENT_LUFS when nothing is heard.
+
+    Source: ITU-R BS.1770-4: K-weighting, blocks of 400 ms (here by halves, not by quarters), gates at -70 LUFS and
+    10 LU below what is left.
+    """
+    size = min(_LOUDNESS_BLOCK, len(sound))
+    if not size:
+        return _SILENT_LUFS
+    starts = range(0, len(sound) - size + 1, max(1, size // 2))
+    blocks = np.stack([sound[at : at + size] for at in starts])
+    power = np.abs(np.fft.rfft(blocks, axis=1)) ** 2 * _k_weighting(size)[None, :, None]
+    each = 2 * power.sum(axis=(1, 2)) / size**2  # both channels, by Parseval
+    each = each[each > _power(_SILENT_LUFS)]
+    if not len(each):
+        return _SILENT_LUFS
+    return _lufs(each[each > each.mean() / 10].mean())
+
+
+def _lufs(power: float) -> float:
+    return -0.691 + 10 * math.log10(power)
+
+
+def _power(lufs: float) -> float:
+    return float(10 ** ((lufs + 0.691) / 10))
+
+
+@cache
+def _k_weighting(size: int) -> npt.NDArray[np.float64]:
+    """(size // 2 + 1,) gain in power of each bin; the first, which is the mean, has none."""
+    z = np.exp(-2j * np.pi * np.arange(size // 2 + 1) / size)
+    shelf = _biquad(z, (1.53512485958697, -2.69169618940638, 1.19839281085285), (-1.69065929318241, 0.73248077421585))
+    high_pass = _biquad(z, (1.0, -2.0, 1.0), (-1.99004745483398, 0.99007225036621))
+    return np.abs(shelf * high_pass) ** 2
+
+
+def _biquad(
+    z: npt.NDArray[np.complex128], b: tuple[float, float, float], a: tuple[float, float]
+) -> npt.NDArray[np.complex128]:
+    """Response at z^-1."""
+    return (b[0] + b[1] * z + b[2] * z**2) / (1 + a[0] * z + a[1] * z**2)

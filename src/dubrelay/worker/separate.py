@@ -1,6 +1,7 @@
 """Speech apart from all else: DeepFilterNet3, a C library called through ctypes, on the stream's 48 kHz stereo.
 
-The network estimates the speech of the middle channel; what is left of both channels without it is the background.
+The network estimates the speech of the middle channel. How far that leans to one side is told by how much of it is
+found in the difference of the channels; what is left of both without it is the background.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from dubrelay.errors import StartupError
 
 DELAY = 1440
 """Samples that the estimate needs to have heard beyond the one it is for."""
+_MEMORY = 0.98
+"""How much of what a frame said about where the speaker is still counts with the next: half of it after 0.35 s."""
+_LEAN_FROM = 0.05
 _LIMIT_DB = 100.0
 """No limit to the attenuation: the background sounds best when all of the speech is taken."""
 
@@ -43,7 +47,7 @@ class Separator:
     """One stream's separation, about 0.35 s to make and 30 MB to keep.
 
     What comes out is for the samples that went in, in the same order and number; it lags behind them by DELAY and less
-    than one frame of 10 ms. `flush` gives the rest. At every sample background + speech is what went in.
+    than one frame of 10 ms. `flush` gives the rest. Background and speech add up to what went in, in the middle.
     """
 
     def __init__(self, library: Path, weights: Path) -> None:
@@ -61,9 +65,13 @@ class Separator:
         self._rest: Samples = np.zeros((0, CHANNELS), np.float32)  # less than a frame
         self._waiting: Samples = np.zeros((0, CHANNELS), np.float32)  # went in, their estimate did not come out yet
         self._ahead = DELAY  # estimates to come that belong to nothing that went in
+        self._lean = self._power = self._leaning = 0.0
 
     def push(self, samples: Samples) -> tuple[Samples, Mono]:
-        """(n, 2) in blocks of any size -> background (m, 2) and speech (m,) of the next m samples that went in."""
+        """(n, 2) in blocks of any size -> background (m, 2) and speech (m,) of the next m samples that went in.
+
+        The speech is that of the middle channel.
+        """
         samples = np.concatenate([self._rest, samples])
         whole = len(samples) // self._frame * self._frame
         self._rest = samples[whole:]
@@ -73,7 +81,21 @@ class Separator:
         self._ahead -= ahead
         speech = speech[ahead:]
         self._waiting = waiting[len(speech) :]
-        return waiting[: len(speech)] - speech[:, None], speech
+        return waiting[: len(speech)] - speech[:, None] * self._sides(waiting[: len(speech)], speech), speech
+
+    def _sides(self, sound: Samples, speech: Mono) -> Samples:
+        """(m, 2), whole frames: how much of the speech each channel has; 1 and 1 in the middle, 2 and 0 at the left."""
+        spoken = speech.reshape(-1, self._frame)
+        aside = ((sound[:, 0] - sound[:, 1]) / 2).reshape(-1, self._frame)
+        course = np.empty_like(spoken)
+        for n, (power, leaning) in enumerate(zip(_dots(spoken, spoken), _dots(spoken, aside), strict=True)):
+            self._power = _MEMORY * self._power + float(power)
+            self._leaning = _MEMORY * self._leaning + float(leaning)
+            lean = max(-1.0, min(1.0, self._leaning / self._power)) if self._power > 0 else 0.0
+            lean = lean if abs(lean) > _LEAN_FROM else 0.0
+            course[n] = np.linspace(self._lean, lean, self._frame, dtype=np.float32)
+            self._lean = lean
+        return np.stack([1 + course.ravel(), 1 - course.ravel()], axis=1)
 
     def flush(self) -> tuple[Samples, Mono]:
         """What did not come out yet; the next sample that goes in begins a new run."""
@@ -101,3 +123,8 @@ class Separator:
         for at in range(0, len(middle), self._frame):
             self._library.df_process_frame(self._state, middle[at:].ctypes.data, speech[at:].ctypes.data)
         return speech
+
+
+def _dots(left: Mono, right: Mono) -> Mono:
+    """(k, m) and (k, m) -> (k,)"""
+    return np.einsum("km,km->k", left, right)

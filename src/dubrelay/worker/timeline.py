@@ -16,11 +16,11 @@ import numpy.typing as npt
 import soxr
 
 from dubrelay import config
-from dubrelay.audio import RATE_HZ, Ring, Samples, samples_in
+from dubrelay.audio import CHANNELS, RATE_HZ, Ring, Samples, samples_in
 from dubrelay.wire import fragment
 from dubrelay.wire.status import FallbackReason, PhraseStatus
 from dubrelay.worker.cut import Span
-from dubrelay.worker.mix import FALLBACK_MODE, WITHOUT_BACKGROUND, Blend, Mode, Modes, audible, levelled, mixed, onset
+from dubrelay.worker.mix import FALLBACK_MODE, WITHOUT_BACKGROUND, Blend, Mode, Modes, audible, mixed, onset, placed
 from dubrelay.worker.steady import Steadiness
 
 GAP = samples_in(0.05)
@@ -62,8 +62,8 @@ class Decision:
 class _Phrase:
     sequence: int
     span: Span
-    dub: Mono | None = None
-    """At 48 kHz and at its level."""
+    dub: Samples | None = None
+    """At 48 kHz, at its level, from its place."""
     reason: FallbackReason | None = None
     note: Note | None = None
     silent: bool = False
@@ -189,9 +189,9 @@ class Timeline:
             dub = np.asarray(soxr.resample(samples, rate_hz, RATE_HZ), np.float32)
             phrase.span = self._from_onset(phrase.span)
             voice = self._speech(phrase.span)
-            phrase.note = self._doubt(dub, voice)
+            phrase.note = self._doubt(dub, voice.mean(axis=1))
             if phrase.note is None:
-                phrase.dub = levelled(dub, voice)
+                phrase.dub = placed(dub, voice)
             else:
                 phrase.reason = "invalid_output"
         return phrase is not None
@@ -301,8 +301,8 @@ class Timeline:
             has[max(0, start - at) : max(0, end - self._blend.fade - at)] = True
         return has
 
-    def _dub(self, at: int, count: int) -> Mono:
-        out = np.zeros(count, np.float32)
+    def _dub(self, at: int, count: int) -> Samples:
+        out = np.zeros((count, CHANNELS), np.float32)
         for phrase in self._phrases:
             if phrase.dub is None or phrase.decision is None or phrase.decision.placed_at is None:
                 continue
@@ -317,15 +317,15 @@ class Timeline:
         if not self._background_runs.covers(span.start, span.end):
             return span
         voice = self._speech(replace(span, voice_start=span.start))
-        return replace(span, voice_start=span.start + onset(voice, span.voice_start - span.start))
+        return replace(span, voice_start=span.start + onset(voice.mean(axis=1), span.voice_start - span.start))
 
-    def _speech(self, span: Span) -> Mono:
-        """(n,) of the voice itself: without the background where that is known."""
+    def _speech(self, span: Span) -> Samples:
+        """(n, 2) of the voice itself: without the background where that is known."""
         count = span.end - span.voice_start
         sound = self._original.read(span.voice_start, count)
         if self._background_runs.covers(span.voice_start, span.end):
             sound = sound - self._background.read(span.voice_start, count)
-        return np.asarray(sound.mean(axis=1), np.float32)
+        return sound
 
     def _forget(self) -> None:
         oldest = self._rendered - self._capacity
