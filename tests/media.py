@@ -144,10 +144,11 @@ def _generated(b_frames: int) -> list[str]:
 
 
 def publish_command(
-    url: str, *, file: Path | None = None, seconds: float | None = None, b_frames: int = 0
+    url: str, *, file: Path | None = None, seconds: float | None = None, b_frames: int = 0, loop: bool = False
 ) -> list[str]:
-    """`file` goes out as it is (`-c copy`), in real time, once; without one, picture and tone are generated."""
-    source = ["-re", "-i", str(file), "-c", "copy"] if file else _generated(b_frames)
+    """`file` goes out as it is (`-c copy`), in real time, once or for ever; without one, a picture and a tone."""
+    again = ["-stream_loop", "-1"] if loop else []
+    source = ["-re", *again, "-i", str(file), "-c", "copy"] if file else _generated(b_frames)
     length = ["-t", str(seconds)] if seconds is not None else []
     return ["ffmpeg", "-nostdin", "-v", "error", *source, *length, *_sink(url)]
 

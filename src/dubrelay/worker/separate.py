@@ -88,9 +88,10 @@ class Separator:
         spoken = speech.reshape(-1, self._frame)
         aside = ((sound[:, 0] - sound[:, 1]) / 2).reshape(-1, self._frame)
         course = np.empty_like(spoken)
-        for n, (power, leaning) in enumerate(zip(_dots(spoken, spoken), _dots(spoken, aside), strict=True)):
-            self._power = _MEMORY * self._power + float(power)
-            self._leaning = _MEMORY * self._leaning + float(leaning)
+        power, leaning = (spoken * spoken).sum(axis=1), (spoken * aside).sum(axis=1)
+        for n in range(len(spoken)):
+            self._power = _MEMORY * self._power + float(power[n])
+            self._leaning = _MEMORY * self._leaning + float(leaning[n])
             lean = max(-1.0, min(1.0, self._leaning / self._power)) if self._power > 0 else 0.0
             lean = lean if abs(lean) > _LEAN_FROM else 0.0
             course[n] = np.linspace(self._lean, lean, self._frame, dtype=np.float32)
@@ -123,8 +124,3 @@ class Separator:
         for at in range(0, len(middle), self._frame):
             self._library.df_process_frame(self._state, middle[at:].ctypes.data, speech[at:].ctypes.data)
         return speech
-
-
-def _dots(left: Mono, right: Mono) -> Mono:
-    """(k, m) and (k, m) -> (k,)"""
-    return np.einsum("km,km->k", left, right)
