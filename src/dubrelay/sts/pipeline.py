@@ -26,6 +26,7 @@ from dubrelay.sts.asr.base import Transcript
 from dubrelay.sts.engines import one_line
 from dubrelay.sts.fit import stretch
 from dubrelay.sts.lanes import RESERVE_S, Clock, Done, Lane, Pace
+from dubrelay.sts.mt import glossary
 from dubrelay.sts.phrase import Phrase
 from dubrelay.sts.route import Engines
 from dubrelay.sts.tts.base import FollowsOriginal, Prepared, Speech, Tts
@@ -128,8 +129,14 @@ class Pipeline:
     def _translate(self, phrase: Phrase, heard: str) -> str:
         self._in_time(phrase, "mt")
         config = phrase.request.config
-        call = partial(phrase.route.mt.translate, heard, config.source_language, config.target_language)
-        text = self._in_lane(phrase, "mt", self._mt, call)
+        mt = phrase.route.mt
+
+        def call() -> tuple[str, list[str]]:
+            to_target = partial(mt.translate, source=config.source_language, target=config.target_language)
+            return glossary.translated(heard, config.glossary, to_target)
+
+        text, notes = self._in_lane(phrase, "mt", self._mt, call)
+        phrase.notes += notes
         if not text.strip():
             raise StsError("MODEL_ERROR", "the translation is empty", stage="mt")
         return text

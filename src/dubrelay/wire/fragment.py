@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dubrelay.config import Language, StreamId, Voice
 from dubrelay.errors import Stage, StsCode
+from dubrelay.wire.glossary import Glossary
 
 PROCESS_PATH = "/api/v1/sts/process"
 ENGINES_PATH = "/api/v1/engines"
@@ -75,6 +76,7 @@ class Languages(_Shape):
     source_language: Language
     target_language: Language
     voice_profile: Voice = "default"
+    glossary: Glossary = ()
 
 
 class Context(_Shape):
