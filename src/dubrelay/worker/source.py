@@ -7,10 +7,11 @@ Where the publisher's clock is faster or slower than ours, ours follows.
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Callable
 from itertools import pairwise
-from threading import Lock
+from threading import Lock, get_ident
 
 from gi.repository import Gst
 
@@ -34,6 +35,8 @@ _REORDERED_NS = 2_000_000_000
 """B-frames put no picture so far from where it is decoded."""
 _OK, _DROP = Gst.PadProbeReturn.OK, Gst.PadProbeReturn.DROP
 _DISCONT, _NO_TIME = Gst.BufferFlags.DISCONT, Gst.CLOCK_TIME_NONE
+_LOCKED = 0
+"""PyGILState_LOCKED: whoever calls holds the GIL, before and after."""
 _NO_PICTURE = "no key frame came yet"
 _NO_KEY_FRAMES = "no key frame comes: the publisher's encoder must send one (IDR, no open GOP) every 2 to 10 s"
 _ENDS_AGAIN = (
@@ -167,6 +170,7 @@ class _Connection:
         """When it was opened, then when its first buffer came."""
         self.anchored = False
         self.ended = ""
+        self._kept_thread: int | None = None
 
     def end(self, why: str) -> None:
         self.ended = self.ended or why
@@ -229,6 +233,7 @@ class _Connection:
         kind = info.get_event().type
         if kind == Gst.EventType.EOS:
             self.end("the publisher left")
+            self._let_thread_go()
         # flvmux would end with an EOS, and write a GAP like a picture, be it of stamps that leapt.
         return _DROP if kind in (Gst.EventType.EOS, Gst.EventType.GAP) else _OK
 
@@ -244,7 +249,24 @@ class _Connection:
         self.pictures += 1
         if not self.anchored:
             self._anchor(at)
+        if self._kept_thread is None:
+            self._keep_thread()
+        if self.ended:
+            self._let_thread_go()
         return _DROP if self.ended else _OK
+
+    def _keep_thread(self) -> None:
+        """Makes the thread that brings the pictures known to Python for as long as the connection lasts.
+
+        Otherwise it would get to know it anew with each picture, which costs more than what is done with the picture.
+        """
+        self._kept_thread = get_ident()
+        ctypes.pythonapi.PyGILState_Ensure()
+
+    def _let_thread_go(self) -> None:
+        if self._kept_thread == get_ident():
+            self._kept_thread = 0
+            ctypes.pythonapi.PyGILState_Release(_LOCKED)
 
     def _anchor(self, at: int) -> None:
         with self._lock:
