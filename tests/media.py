@@ -179,6 +179,17 @@ def record(url: str, out_file: Path, seconds: float) -> Path:
     return out_file
 
 
+@contextmanager
+def recording(url: str, out: Path) -> Iterator[None]:
+    """Records as long as the block lasts."""
+    process = subprocess.Popen(["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", url, "-c", "copy", str(out)])
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(10)
+
+
 def packet_count(file: Path, track: str) -> int:
     """How many packets a track (`v` or `a`) has."""
     command = ["ffprobe", "-v", "error", "-select_streams", track, "-count_packets"]

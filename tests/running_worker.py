@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from dubrelay.config import Cut, Dub, Mix, StsClient, Worker
-from dubrelay.wire.status import PhraseReport, WorkerStatus, parse_line
+from dubrelay.config import Cut, Dub, Mix, Paths, StsClient, Trace, Worker
+from dubrelay.wire.status import ControlReport, Line, PhraseReport, WorkerStatus, parse_line
 from dubrelay.wire.worker import WorkerSettings
 from waiting import wait_for
 
@@ -31,6 +31,8 @@ class RunningWorker:
         dub: Dub | None = None,
         cut: Cut | None = None,
         mix: Mix | None = None,
+        trace: Trace | None = None,
+        paths: Paths | None = None,
         input_grace_s: float = 30.0,
     ) -> None:
         self.run_id = uuid.uuid4().hex
@@ -43,6 +45,8 @@ class RunningWorker:
             dub=dub or Dub(),
             cut=cut or Cut(),
             mix=mix or Mix(),
+            trace=trace or Trace(phrases=0),
+            paths=paths or Paths(),
             sts_client=sts or StsClient(),
         )
         self._stdout, self._stderr = directory / "worker.jsonl", directory / "worker.log"
@@ -76,6 +80,20 @@ class RunningWorker:
     def phrases(self) -> list[PhraseReport]:
         return [line for line in self._lines() if isinstance(line, PhraseReport)]
 
+    def tell(self, **control: Any) -> ControlReport:
+        """Sends a control and returns the answer."""
+        told = uuid.uuid4().hex
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"id": told, **control}).encode() + b"\n")
+        self.process.stdin.flush()
+
+        def answer() -> ControlReport | None:
+            return next((a for a in self._lines() if isinstance(a, ControlReport) and a.id in (told, "")), None)
+
+        found = wait_for(answer, 5, f"an answer to {control}")
+        assert found is not None
+        return found
+
     def running_status(self) -> WorkerStatus | None:
         """The latest status if it says running and has measured the output."""
         statuses = self.statuses()
@@ -105,6 +123,6 @@ class RunningWorker:
         assert found is not None
         return found
 
-    def _lines(self) -> list[WorkerStatus | PhraseReport]:
+    def _lines(self) -> list[Line]:
         text = self._stdout.read_bytes()
         return [parse_line(line) for line in text.splitlines() if line.endswith(b"}")]

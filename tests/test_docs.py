@@ -15,6 +15,7 @@ from pydantic import BaseModel, SecretStr
 from dubrelay import config
 from dubrelay.cli import app
 from dubrelay.config import Settings
+from dubrelay.wire.control import Control
 
 pytestmark = pytest.mark.unit
 
@@ -64,6 +65,11 @@ def _table() -> dict[str, str]:
 def test_the_table_has_every_key_with_its_default() -> None:
     shown = {key: "not set" if value is None else f"`{json.dumps(value)}`" for key, value in DEFAULTS.items()}
     assert _table() == shown
+
+
+def test_every_key_of_a_control_is_in_the_table() -> None:
+    named = re.findall(r"`([a-z_]+)`", TABLE.read_text("utf-8").partition("## Steering a worker")[2])
+    assert set(Control.model_fields) <= set(named)
 
 
 def test_keys_named_in_any_document_exist() -> None:

@@ -46,6 +46,12 @@ class Mode(StrEnum):
     dub = "dub"
 
 
+class Sound(StrEnum):
+    original = "original"
+    dub = "dub"
+    out = "out"
+
+
 class Protocol(StrEnum):
     auto = "auto"
     rtmp = "rtmp"
@@ -188,13 +194,14 @@ def worker(
     config_file: ConfigFile = None,
     keys: SetKeys = None,
 ) -> int:
-    """Run one worker by itself, without an orchestrator."""
+    """Run one worker by itself, without an orchestrator. Lines on stdin are controls: {"programme": "bypass"}."""
     from dubrelay.wire.worker import WorkerSettings  # noqa: PLC0415
     from dubrelay.worker.run import run  # noqa: PLC0415
 
     settings = settings_from(config_file, keys, {"worker.mode": mode, "worker.input": protocol})
     way_in = settings.worker.input if settings.worker.input != "auto" else "rtmp"
-    return run(WorkerSettings.for_stream(settings, stream, uuid.uuid4().hex, way_in), metrics_port=metrics_port)
+    stream_settings = WorkerSettings.for_stream(settings, stream, uuid.uuid4().hex, way_in)
+    return run(stream_settings, on_end_of_stdin=lambda _: None, metrics_port=metrics_port)
 
 
 @app.command()
@@ -221,6 +228,42 @@ def sts(
     settings = settings_from(config_file, keys, faults | (MOCK_ENGINES if mock else {}))
     logs.setup("sts", settings.log.level, settings.log.format)
     serve(settings)
+    return EXIT_OK
+
+
+@app.command()
+def trace(
+    stream: Annotated[str | None, typer.Argument(metavar="STREAM", help="Without: which streams have one.")] = None,
+    last: Annotated[int, typer.Option(min=1, help="So many phrases.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="All that is known of them, one JSON object a line.")] = False,
+    phrase: Annotated[int | None, typer.Option(min=0, help="One phrase, by its number.")] = None,
+    wav: Annotated[Path | None, typer.Option(metavar="FILE", help="Write its sound there (trace.sounds).")] = None,
+    sound: Annotated[Sound | None, typer.Option(help="Only this one; all, one after the other, otherwise.")] = None,
+    config_file: ConfigFile = None,
+    keys: SetKeys = None,
+) -> int:
+    """Show what became of a stream's latest phrases, and play them back."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from dubrelay import tracing  # noqa: PLC0415
+
+    paths, console = settings_from(config_file, keys).paths, Console()
+    if wav is not None and phrase is None:
+        raise ConfigError("--wav needs --phrase NUMBER")
+    if stream is None:
+        tracing.show_streams(paths, console)
+        return EXIT_OK
+    found = tracing.latest(paths, stream, None if phrase is not None else last)
+    if phrase is not None:
+        found = [tracing.numbered(found, phrase)]
+    if wav is not None:
+        tracing.play_back(paths, found[0], sound.value if sound else None, wav)
+        typer.echo(f"{wav}: {', '.join(found[0].sounds) if sound is None else sound.value}")
+    elif as_json:
+        for record in found:
+            typer.echo(record.model_dump_json())
+    else:
+        tracing.show(found, console)
     return EXIT_OK
 
 

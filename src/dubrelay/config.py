@@ -24,6 +24,8 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[a-z0-9]{2,8})?$")]
 StreamId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 Voice = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+GainDb = Annotated[float, Field(ge=-100, le=0)]
+"""-100 is nothing at all."""
 Fallback = Literal["original", "background", "ducked", "silence"]
 
 
@@ -122,10 +124,19 @@ class Cut(_Section):
 
 class Mix(_Section):
     separate: bool = True
-    original_gain_db: float = Field(-100.0, ge=-100, le=0)
+    floor_gain_db: GainDb = 0.0
+    original_gain_db: GainDb = -100.0
     duck_gain_db: float = Field(-15.0, ge=-60, le=0)
     crossfade_ms: float = Field(20.0, ge=5, le=100)
     max_lag_s: float = Field(1.5, ge=0, le=10)
+
+
+class Trace(_Section):
+    """What the worker keeps of its phrases on disk, in rings (wire/trace.py)."""
+
+    phrases: int = Field(500, ge=0, le=100_000)
+    sounds: bool = False
+    max_mb: int = Field(200, ge=1, le=100_000)
 
 
 class StsClient(_Section):
@@ -195,6 +206,7 @@ class Settings(_Section):
     dub: Dub = Dub()
     cut: Cut = Cut()
     mix: Mix = Mix()
+    trace: Trace = Trace()
     sts_client: StsClient = StsClient()
     sts: Sts = Sts()
 

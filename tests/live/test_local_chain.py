@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +13,7 @@ from alignment import RATE_HZ, sound_on_published_time
 from dubrelay.config import StsClient
 from dubrelay.demo.access_units import access_units, match
 from dubrelay.demo.programme import Programme, Sentence, make
-from media import MediaMtx, publish
+from media import MediaMtx, publish, recording
 from running_sts import RunningSts
 from running_worker import RunningWorker
 from waiting import wait_for
@@ -24,17 +21,6 @@ from waiting import wait_for
 pytestmark = [pytest.mark.live, pytest.mark.timeout(420)]
 
 PROGRAMME_S = 210
-
-
-@contextmanager
-def recording(url: str, out: Path) -> Iterator[None]:
-    """Records as long as the block lasts."""
-    process = subprocess.Popen(["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", url, "-c", "copy", str(out)])
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(10)
 
 
 def test_e_picture_and_original_go_on_while_the_service_is_away_and_dubbing_returns(tmp_path: Path) -> None:

@@ -42,7 +42,14 @@ def log(level: str, event: str, **fields: object) -> None:
 
 def status(settings: dict) -> dict:
     protocol = settings["input_url"].split(":")[0]
-    values = {"state": "running", "mode": "dub", "input_protocol": protocol, "delay_ms": 8000.0, "av_sync_ms": 0.5}
+    values = {
+        "state": "running",
+        "mode": "dub",
+        "programme": "dub",
+        "input_protocol": protocol,
+        "delay_ms": 8000.0,
+        "av_sync_ms": 0.5,
+    }
     return {"type": "status", **values, "metrics": METRICS}
 
 

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 import lying_service as does
 from dubrelay import config, logs
-from dubrelay.wire.fragment import MAX_BODY_BYTES, Context, ProcessResult
+from dubrelay.wire.fragment import MAX_BODY_BYTES, Context, Languages, ProcessResult
 from dubrelay.wire.status import FallbackReason
 from dubrelay.worker.cut import Span
 from dubrelay.worker.dub import Dubbed, DubClient, DubMetrics, NoSpeech, PhraseFailed, failure_of
@@ -24,6 +24,7 @@ from lying_service import Service, serving
 pytestmark = pytest.mark.service
 
 SPAN = Span(48_000, 96_000, True, 52_000, 100_000)
+LANGUAGES = Languages(source_language="en", target_language="es")
 SOUND = np.zeros(16_000, np.float32)
 
 
@@ -32,16 +33,14 @@ class Client:
 
     def __init__(self, url: str, **settings: Any) -> None:
         self.registry = CollectorRegistry()
-        self.dub_client = DubClient(
-            config.StsClient(url=url, **settings), config.Dub(), "abc", logs.get(), DubMetrics(self.registry)
-        )
+        self.dub_client = DubClient(config.StsClient(url=url, **settings), "abc", logs.get(), DubMetrics(self.registry))
         self.sequence = 0
 
     async def ask(self, left_s: float = 5.0, context: Context | None = None) -> Dubbed | NoSpeech:
         self.sequence += 1
         ends = time.monotonic() + left_s
         return await self.dub_client.dub(
-            self.sequence, SPAN, SOUND, 1_300, lambda: ends - time.monotonic(), context or Context()
+            self.sequence, SPAN, SOUND, 1_300, lambda: ends - time.monotonic(), LANGUAGES, context or Context()
         )
 
     async def fail(self, left_s: float = 5.0) -> PhraseFailed:

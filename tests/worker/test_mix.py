@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dubrelay import config
 from dubrelay.audio import RATE_HZ, samples_in
-from dubrelay.worker.mix import CEILING, Blend, Mode, limited, loudness, onset, placed
+from dubrelay.worker.mix import CEILING, Blend, Mode, Weights, limited, loudness, onset, placed
 
 pytestmark = pytest.mark.unit
 
@@ -23,7 +23,7 @@ def blend(**settings: float) -> Blend:
 @given(runs)
 def test_weights_are_ramps_between_the_modes_and_never_jump(parts: list[tuple[Mode, int]]) -> None:
     modes = np.concatenate([np.full(n, mode, np.int8) for mode, n in [(parts[0][0], FADE - 1), *parts]])
-    weights = blend().weights(modes)
+    weights = blend().weights(modes, 0)
     if weights is None:
         assert set(modes) == {Mode.ORIGINAL}
         return
@@ -43,16 +43,40 @@ def test_original_and_background_together_are_always_whole(parts: list[tuple[Mod
     modes = np.concatenate(
         [np.full(n, mode, np.int8) for mode, n in [(Mode.DUBBED, FADE - 1), *parts, (Mode.DUBBED, 5)]]
     )
-    weights = blend(original_gain_db=-20).weights(modes)
+    weights = blend(original_gain_db=-20).weights(modes, 0)
     assert weights is not None
     np.testing.assert_allclose(weights.original + weights.background, 1, atol=1e-6)
 
 
 def test_equal_modes_in_a_row_have_no_dip() -> None:
-    weights = blend().weights(np.full(FADE - 1 + 100, Mode.DUBBED, np.int8))
+    weights = blend().weights(np.full(FADE - 1 + 100, Mode.DUBBED, np.int8), 0)
     assert weights is not None
     assert set(weights.background) == {1.0}
     assert set(weights.original) == {0.0}
+
+
+@given(st.lists(st.tuples(st.integers(1, 2000), st.floats(-100, 0), st.floats(-100, 0)), min_size=1, max_size=6))
+def test_gains_that_are_changed_move_along_a_crossfade(changes: list[tuple[int, float, float]]) -> None:
+    made, at = blend(), 0
+    parts: list[Weights] = []
+    for count, floor_db, original_db in [*changes, (FADE, 0, -100)]:
+        made.change(config.Mix(floor_gain_db=floor_db, original_gain_db=original_db), at)
+        weights = made.weights(np.full(FADE - 1 + count, Mode.DUBBED, np.int8), at)
+        assert weights is not None
+        parts.append(weights)
+        at += count
+    for track in ("original", "background"):
+        weight = np.concatenate([getattr(part, track) for part in parts])
+        assert np.abs(np.diff(weight, prepend=track == "background")).max() <= 2 / FADE + 1e-6
+    after = made.weights(np.full(FADE, Mode.DUBBED, np.int8), at)
+    assert after is not None
+    assert (float(after.original[0]), float(after.background[0])) == (0, 1)
+
+
+def test_the_floor_is_how_loud_the_background_stays() -> None:
+    weights = blend(floor_gain_db=-20).weights(np.full(FADE, Mode.DUBBED, np.int8), 0)
+    assert weights is not None
+    assert weights.background[0] == pytest.approx(0.1)
 
 
 def test_limited_stays_below_the_ceiling_and_leaves_what_is_quiet_alone() -> None:

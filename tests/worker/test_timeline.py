@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from dubrelay import config
 from dubrelay.audio import RATE_HZ, Samples, samples_in
+from dubrelay.wire.control import Programme
 from dubrelay.wire.status import FallbackReason
 from dubrelay.worker.cut import Span
 from dubrelay.worker.mix import CEILING
@@ -131,6 +134,51 @@ def test_a_failed_phrase_becomes_the_fallback(fallback: config.Fallback, voice: 
     assert level_of(middle, 400) == pytest.approx(voice, abs=0.001)
     assert level_of(middle, 110) == pytest.approx(bed, abs=0.001)
     assert np.array_equal(part(out, 3.02, 6), part(ORIGINAL, 3.02, 6))
+
+
+def halves(made: Timeline, at_s: float, change: Callable[[], None]) -> Samples:
+    """Rendered up to `at_s`, changed, and rendered on."""
+    first, whole = samples_in(at_s), LENGTH
+    before = made.render(0, first)
+    change()
+    return np.concatenate([before, *(made.render(at, min(9_600, whole - at)) for at in range(first, whole, 9_600))])
+
+
+@pytest.mark.parametrize(("programme", "bed"), [("bypass", 0.1), ("silence", 0)])
+def test_bypass_and_silence_take_over_in_the_middle_of_a_dub(programme: Programme, bed: float) -> None:
+    made = timeline()
+    made.add(0, span(1, 4))
+    made.dubbed(0, spoken(2.9), 24_000)
+    out = halves(made, 2, lambda: made.put_on(programme))
+    assert level_of(part(out, 1.2, 1.9), 900) > 0.1
+    after = part(out, 2.03, 3.9)
+    assert level_of(after, 900) < 0.001
+    assert level_of(after, 400) == pytest.approx(2 * bed, abs=0.001)
+    assert level_of(after, 110) == pytest.approx(bed, abs=0.001)
+    assert clicks(out) == 0
+    assert fate(made)[0].status == "dubbed"
+
+
+def test_a_dub_that_goes_on_under_the_bypass_is_heard_again_at_once_when_that_ends() -> None:
+    made = timeline()
+    made.put_on("bypass")
+    made.add(0, span(1, 4))
+    made.dubbed(0, spoken(2.9), 24_000)
+    out = halves(made, 2, lambda: made.put_on("dub"))
+    assert np.array_equal(part(out, 0, 2), part(ORIGINAL, 0, 2))
+    assert level_of(part(out, 2.03, 3.8), 900) > 0.1
+    assert clicks(out) == 0
+
+
+def test_gains_and_fallback_change_in_the_middle_of_a_phrase() -> None:
+    made = timeline("silence")
+    made.add(0, span(1, 4))
+    made.failed(0, "error")
+    out = halves(made, 2, lambda: made.remix(config.Mix(floor_gain_db=-20), "background"))
+    assert not part(out, 1.03, 2).any()
+    assert level_of(part(out, 2.03, 3.9), 110) == pytest.approx(0.01, abs=0.001)
+    assert level_of(part(out, 2.03, 3.9), 400) < 0.001
+    assert clicks(out) == 0
 
 
 def test_no_speech_leaves_the_original_whatever_the_fallback() -> None:
@@ -324,6 +372,35 @@ def test_any_block_sizes_give_identical_samples(
         at += len(out[-1])
     assert np.array_equal(np.concatenate(out), expected)
     assert pieces.decided() == whole.decided()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    phrases,
+    st.lists(
+        st.tuples(
+            st.integers(1, 60_000),
+            st.sampled_from(["dub", "bypass", "silence"]),
+            st.sampled_from(["original", "background", "ducked", "silence"]),
+            st.floats(-100, 0),
+        ),
+        max_size=8,
+    ),
+)
+def test_whatever_the_operator_does_there_is_no_click_and_no_phrase_is_decided_otherwise(
+    plan: list[tuple[int, int, int, str, int]],
+    moves: list[tuple[int, Programme, config.Fallback, float]],
+) -> None:
+    alone, made = with_phrases("original", LENGTH, plan), with_phrases("original", LENGTH, plan)
+    alone.render(0, LENGTH)
+    at, out = 0, []
+    for count, programme, fallback, gain_db in [*moves, (LENGTH, "dub", "original", 0)]:
+        out.append(made.render(at, min(count, LENGTH - at)))
+        at += len(out[-1])
+        made.put_on(programme)
+        made.remix(config.Mix(floor_gain_db=gain_db, original_gain_db=gain_db), fallback)
+    assert clicks(np.concatenate(out)) == 0
+    assert made.decided() == alone.decided()
 
 
 @settings(max_examples=60, deadline=None)

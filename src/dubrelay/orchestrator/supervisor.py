@@ -215,7 +215,7 @@ class WorkerProcess:
                 continue
             if isinstance(line, WorkerStatus):
                 self._heard(line)
-            else:
+            elif isinstance(line, PhraseReport):
                 self._on_phrase(line)
 
     def _heard(self, status: WorkerStatus) -> None:

@@ -1,6 +1,7 @@
 """What a worker says on stdout: one JSON object a line, told apart by `type`.
 
-`status` comes once a second and is the heartbeat; `phrase` comes when a phrase's fate is decided.
+`status` comes once a second and is the heartbeat; `phrase` comes when a phrase's fate is decided; `control` answers
+what came on stdin (wire/control.py).
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from dubrelay.wire.control import Programme
 
 State = Literal["waiting", "running"]
 PhraseStatus = Literal["dubbed", "no_speech", "fallback"]
@@ -25,6 +28,7 @@ class WorkerStatus(_Line):
     message: str = ""
     """One line for people: what is being waited for, and why."""
     mode: Literal["dub", "bypass"]
+    programme: Programme
     input_protocol: Literal["rtmp", "rtsp"]
     delay_ms: float | None = None
     """Arrival at the worker -> publish, measured on the latest key frame."""
@@ -58,10 +62,19 @@ class PhraseReport(_Line):
     notes: list[str] = []
 
 
-Line = Annotated[WorkerStatus | PhraseReport, Field(discriminator="type")]
-_LINE: TypeAdapter[WorkerStatus | PhraseReport] = TypeAdapter(Line)
+class ControlReport(_Line):
+    type: Literal["control"] = "control"
+    id: str
+    """Of the line that is answered; empty where it could not be read."""
+    accepted: bool
+    message: str = ""
+    """Why not."""
 
 
-def parse_line(text: bytes | str) -> WorkerStatus | PhraseReport:
+Line = WorkerStatus | PhraseReport | ControlReport
+_LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="type")])
+
+
+def parse_line(text: bytes | str) -> Line:
     """One line of a worker's stdout. Raises pydantic's ValidationError."""
     return _LINE.validate_json(text)

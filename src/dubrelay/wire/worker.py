@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from dubrelay.config import Cut, Dub, Log, Mix, Paths, Settings, StreamId, StsClient, Worker, validated
+from dubrelay.config import Cut, Dub, Log, Mix, Paths, Settings, StreamId, StsClient, Trace, Worker, validated
 
 
 class WorkerSettings(BaseModel):
@@ -23,6 +23,7 @@ class WorkerSettings(BaseModel):
     dub: Dub = Dub()
     cut: Cut = Cut()
     mix: Mix = Mix()
+    trace: Trace = Trace()
     sts_client: StsClient = StsClient()
 
     @classmethod

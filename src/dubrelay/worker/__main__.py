@@ -1,4 +1,5 @@
-"""The worker process: settings as one JSON line on stdin, status lines on stdout, logs on stderr, exit codes.
+"""The worker process: settings as one JSON line on stdin and controls after it, status lines on stdout, logs on stderr,
+exit codes.
 
 Stdin stays open as long as whoever started the worker lives; its end stops the worker, so that none is left behind.
 """
@@ -27,9 +28,7 @@ def main() -> int:
     except DubrelayError as e:
         sys.stderr.write(f"dubrelay worker: {e.message}\n")
         return e.exit_code
-    stop = threading.Event()
-    threading.Thread(target=_stop_at_end_of_stdin, args=(stop,), name="stdin", daemon=True).start()
-    return run(settings, stop)
+    return run(settings, on_end_of_stdin=_stop)
 
 
 def _settings_from(line: str) -> WorkerSettings:
@@ -40,9 +39,7 @@ def _settings_from(line: str) -> WorkerSettings:
     return validated(WorkerSettings, values, "stdin")
 
 
-def _stop_at_end_of_stdin(stop: threading.Event) -> None:
-    for _ in sys.stdin:
-        pass
+def _stop(stop: threading.Event) -> None:
     stop.set()
     time.sleep(_HANGS_S)  # nobody is left who could kill a session that does not stop
     os._exit(EXIT_BUG)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from dubrelay.audio import CHANNELS, RATE_HZ, Samples, from_pcm, sample_at, time_of, to_pcm
+from dubrelay.wire.control import Control, Programme
 from dubrelay.worker.sound import DECODERS, LATE_NS, Codec, Graph, SoundGraph, Step
 
 _PCM = f"audio/x-raw,format=S16LE,layout=interleaved,rate={RATE_HZ},channels={CHANNELS}"
@@ -39,6 +40,12 @@ class Track(Protocol):
     def render(self, at: int, count: int) -> Samples:
         """What goes out at these sample numbers: (count, 2)."""
 
+    def obey(self, control: Control) -> None:
+        """Does what was asked for while the worker runs."""
+
+    @property
+    def programme(self) -> Programme: ...
+
     @property
     def queue_ms(self) -> float:
         """Sound that waits to be listened to."""
@@ -60,6 +67,13 @@ class DecodedSound:
     @property
     def queue_ms(self) -> float:
         return self._track.queue_ms
+
+    @property
+    def programme(self) -> Programme:
+        return self._track.programme
+
+    def obey(self, control: Control) -> None:
+        self._track.obey(control)
 
     def way_in(self, codec: Codec) -> Sequence[Step]:
         return (DECODERS[codec.name],)

@@ -85,6 +85,7 @@ class _Task:
     sequence: int
     audio: Audio
     room_ms: int
+    languages: Languages
     context: Context
     ends_at: float
     """By the client's clock."""
@@ -96,7 +97,6 @@ class DubClient:
     def __init__(
         self,
         settings: config.StsClient,
-        dub: config.Dub,
         stream_id: str,
         log: Logger,
         metrics: DubMetrics,
@@ -105,9 +105,6 @@ class DubClient:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._settings, self._stream_id, self._log, self._metrics = settings, stream_id, log, metrics
-        self._languages = Languages(
-            source_language=dub.source_language, target_language=dub.target_language, voice_profile=dub.voice
-        )
         self._clock, self._chance = clock, chance
         self._breaker = Breaker(settings.breaker_failures, settings.breaker_open_s)
         self._in_flight = 0
@@ -126,6 +123,7 @@ class DubClient:
         samples: Mono,
         room_ms: int,
         time_left_s: Callable[[], float],
+        languages: Languages,
         context: Context,
         fragment_id: str | None = None,
     ) -> Dubbed | NoSpeech:
@@ -142,7 +140,9 @@ class DubClient:
             raise PhraseFailed("breaker_open", "the speech service failed too often; waiting before it is asked again")
         audio = Audio.from_samples(samples, fragment.RATE_HZ)
         limit_s = min(self._settings.timeout_s, left_s)
-        task = _Task(fragment_id or uuid.uuid4().hex, sequence, audio, room_ms, context, self._clock() + limit_s)
+        task = _Task(
+            fragment_id or uuid.uuid4().hex, sequence, audio, room_ms, languages, context, self._clock() + limit_s
+        )
         log = self._log.bind(
             fragmentId=task.fragment_id,
             sequenceNumber=sequence,
@@ -219,7 +219,7 @@ class DubClient:
             stream_id=self._stream_id,
             sequence_number=task.sequence,
             audio=task.audio,
-            config=self._languages,
+            config=task.languages,
             context=task.context,
             max_duration_ms=min(60_000, max(1, task.room_ms)),
             timeout_ms=min(60_000, max(1, round((left_s - _WAY_BACK_S) * 1000))),

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from dubrelay import audio, config
 from dubrelay.audio import Samples
+from dubrelay.wire.control import Programme
 
 CEILING = audio.gain(-1.5)
 """Between samples a wave may be half a dB higher."""
@@ -50,6 +51,8 @@ FALLBACK_MODE: dict[config.Fallback, Mode] = {
     "ducked": Mode.DUCKED,
     "silence": Mode.SILENCE,
 }
+PROGRAMME_MODE: dict[Programme, Mode] = {"bypass": Mode.ORIGINAL, "silence": Mode.SILENCE}
+"""What is heard instead of all that the phrases say."""
 WITHOUT_BACKGROUND = {Mode.DUBBED: Mode.DUBBED_DUCKED, Mode.BACKGROUND: Mode.DUCKED}
 
 
@@ -62,34 +65,52 @@ class Weights:
     dubbed: Mono
 
 
+def _gains(mix: config.Mix) -> npt.NDArray[np.float64]:
+    """(3, modes): how much of original, background and dub each mode lets through."""
+    duck, speech, floor = (audio.gain(db) for db in (mix.duck_gain_db, mix.original_gain_db, mix.floor_gain_db))
+    original = [1, speech, duck, 0, duck, 0]
+    background = [0, floor - speech, 0, floor, 0, 0]  # what is the original without its speech is in both
+    dubbed = [0, 1, 1, 0, 0, 0]
+    return np.array([original, background, dubbed], np.float64)
+
+
 class Blend:
-    """Modes to weights, and weights to sound."""
+    """Modes to weights. Its gains may be changed while it runs: they move to the new ones along a crossfade."""
 
     def __init__(self, mix: config.Mix) -> None:
         self.fade = max(1, audio.samples_in(mix.crossfade_ms / 1000))
         """Length of a crossfade in samples."""
-        duck, speech = audio.gain(mix.duck_gain_db), audio.gain(mix.original_gain_db)
-        self._original = np.array([1, speech, duck, 0, duck, 0], np.float64)
-        self._background = np.array([0, 1 - speech, 0, 1, 0, 0], np.float64)
-        self._dubbed = np.array([0, 1, 1, 0, 0, 0], np.float64)
+        self._gains = self._gains_before = _gains(mix)
+        self._changed_at = -self.fade
 
-    def weights(self, modes: Modes) -> Weights | None:
-        """For all but the first `fade` - 1 of `modes`, which went out before. None: the original and nothing else."""
+    def change(self, mix: config.Mix, at: int) -> None:
+        """The gains of `mix` from sample `at` on; the length of a crossfade stays."""
+        moved = self._moved(at, 1)[0]
+        self._gains_before = self._gains_before + moved * (self._gains - self._gains_before)
+        self._gains, self._changed_at = _gains(mix), at
+
+    def weights(self, modes: Modes, at: int) -> Weights | None:
+        """From sample `at` on: the first `fade` - 1 of `modes` went out before. None: the original and nothing else."""
         present = np.unique(modes)
         if len(present) == 1 and present[0] == Mode.ORIGINAL:
             return None
+        shares = {int(mode): self.share(modes == mode) for mode in present}
+        moved = self._moved(at, len(modes) - self.fade + 1)
+        return Weights(*(self._sum(shares, track, moved) for track in range(3)))
+
+    def share(self, here: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        """(n - fade + 1,) in 0..1: how many of the last `fade` samples are `here`."""
         # Counts are whole numbers: no rounding that would depend on where a block begins.
-        shares = {int(mode): self._counts(modes == mode) / self.fade for mode in present}
-        return Weights(*(self._sum(shares, table) for table in (self._original, self._background, self._dubbed)))
-
-    def _counts(self, here: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
         total = np.concatenate([[0], np.cumsum(here, dtype=np.int64)])
-        counts: npt.NDArray[np.int64] = total[self.fade :] - total[: -self.fade]
-        return counts
+        return np.asarray((total[self.fade :] - total[: -self.fade]) / self.fade, np.float64)
 
-    @staticmethod
-    def _sum(shares: dict[int, npt.NDArray[np.float64]], table: npt.NDArray[np.float64]) -> Mono:
-        weight = sum(share * table[mode] for mode, share in shares.items())
+    def _moved(self, at: int, count: int) -> npt.NDArray[np.float64]:
+        """(count,) in 0..1: how far the gains have moved to the new ones."""
+        return np.asarray(np.clip((np.arange(at, at + count) - self._changed_at) / self.fade, 0, 1), np.float64)
+
+    def _sum(self, shares: dict[int, npt.NDArray[np.float64]], track: int, moved: npt.NDArray[np.float64]) -> Mono:
+        now, before = self._gains[track], self._gains_before[track]
+        weight = sum(share * (before[mode] + moved * (now[mode] - before[mode])) for mode, share in shares.items())
         return np.asarray(weight, np.float32)
 
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 
+from dubrelay.errors import ConfigError
+from dubrelay.wire.control import Control, Programme
 from dubrelay.worker.aac import DEFAULT_CONFIG, DEFAULT_FORMAT, AacFormat, parse_config
 from dubrelay.worker.sound import DECODERS, LATE_NS, Block, Codec, Graph, SoundGraph, Step
 
@@ -39,6 +41,7 @@ class _Coding:
 
 class PassedSound:
     queue_ms = 0.0
+    programme: Programme = "bypass"
 
     def __init__(self, graph: Graph, bitrate_kbps: int) -> None:
         self._graph, self._bitrate_kbps = graph, bitrate_kbps
@@ -50,6 +53,12 @@ class PassedSound:
         self._cursor: int | None = None
         self._last = 0
         self._silent = True
+
+    def obey(self, control: Control) -> None:
+        """Silence is made of silent frames; each overlaps with the one before it, which is the crossfade."""
+        if control.programme == "dub":
+            raise ConfigError("programme = 'dub': the worker runs in bypass mode and does not decode the sound")
+        self.programme = control.programme or self.programme
 
     def way_in(self, codec: Codec) -> Sequence[Step]:
         offered = parse_config(codec.config) if codec.name == "aac" else None
@@ -90,7 +99,8 @@ class PassedSound:
             elif at > until:
                 break
             else:
-                self._push(at, self._frames.popleft().data, step)
+                data = self._frames.popleft().data
+                self._push(at, data if self.programme == "bypass" else silence, step)
                 self._silent = False
         return skipped
 

@@ -18,10 +18,14 @@ from dataclasses import dataclass
 from dubrelay import logs, models
 from dubrelay.audio import RATE_HZ, Samples, seconds, time_of
 from dubrelay.errors import MediaError
+from dubrelay.wire import trace
+from dubrelay.wire.control import Control, Programme
 from dubrelay.wire.fragment import Context
 from dubrelay.wire.status import PhraseReport
+from dubrelay.wire.trace import PhraseTrace, SoundName
 from dubrelay.wire.worker import WorkerSettings
 from dubrelay.worker.cut import Span
+from dubrelay.worker.desk import Desk
 from dubrelay.worker.dub import Dubbed, DubClient, DubMetrics, NoSpeech, PhraseFailed
 from dubrelay.worker.listen import Listener
 from dubrelay.worker.metrics import WorkerMetrics
@@ -29,6 +33,7 @@ from dubrelay.worker.report import Reporter
 from dubrelay.worker.separate import Separator
 from dubrelay.worker.steady import Steadiness
 from dubrelay.worker.timeline import Decision, Note, Timeline
+from dubrelay.worker.trace import Sound, Tracer
 from dubrelay.worker.vad import Vad
 
 _QUEUE_BLOCKS = 100
@@ -49,7 +54,12 @@ _SAYS: dict[Note | None, str] = {
 @dataclass
 class _Phrase:
     span: Span
+    desk: Desk
+    """As it was when the phrase was sent."""
+    known_at: int
+    """Running time in ns, as `answered_at`."""
     answer: Dubbed | NoSpeech | None = None
+    answered_at: int | None = None
     message: str = ""
     margin_ms: int | None = None
 
@@ -65,7 +75,9 @@ class Phrases:
         self._latency_ns = round(settings.worker.latency_s * 1e9)
         self._epoch_s = time.time() - now() / 1e9
         self._lock = threading.Lock()
+        self._desk = Desk.at_start(settings)
         self._timeline = self._new_timeline()
+        self._tracer = self._new_tracer()
         self._phrases: dict[int, _Phrase] = {}
         self._sequence = 0
         self._context = Context()
@@ -74,9 +86,7 @@ class Phrases:
         self._listener = self._new_listener()
         self._closing = threading.Event()
         self._loop = asyncio.new_event_loop()
-        self._client = DubClient(
-            settings.sts_client, settings.dub, settings.stream_id, self._log, DubMetrics(metrics.registry)
-        )
+        self._client = DubClient(settings.sts_client, settings.stream_id, self._log, DubMetrics(metrics.registry))
         self._threads = [
             threading.Thread(target=self._run_loop, name="dub", daemon=True),
             threading.Thread(target=self._listen, name="listen", daemon=True),
@@ -85,8 +95,15 @@ class Phrases:
             thread.start()
 
     def _new_timeline(self) -> Timeline:
-        settings = self._settings
-        return Timeline(settings.mix, settings.dub.fallback, settings.worker.latency_s + _SPARE_S, Steadiness())
+        desk, capacity_s = self._desk, self._settings.worker.latency_s + _SPARE_S
+        timeline = Timeline(desk.mix, desk.fallback, capacity_s, Steadiness())
+        timeline.put_on(desk.programme)
+        return timeline
+
+    def _new_tracer(self) -> Tracer | None:
+        if not self._settings.trace.phrases:
+            return None
+        return Tracer(self._settings.trace, trace.folder(self._settings.paths, self._settings.stream_id))
 
     def _new_listener(self) -> Listener:
         paths = self._settings.paths
@@ -108,6 +125,18 @@ class Phrases:
                 "not_listened", reason="the worker is behind", duration_ms=round(seconds(len(samples)) * 1000)
             )
 
+    def obey(self, control: Control) -> None:
+        before, self._desk = self._desk, self._desk.after(control)
+        with self._lock:
+            self._timeline.remix(self._desk.mix, self._desk.fallback)
+            self._timeline.put_on(self._desk.programme)
+        if not self._desk.speaks_as(before):
+            self._context = Context()
+
+    @property
+    def programme(self) -> Programme:
+        return self._desk.programme
+
     def paused(self) -> None:
         with suppress(queue.Full):
             self._blocks.put_nowait(None)
@@ -123,6 +152,8 @@ class Phrases:
             return self._begin_anew(at, count)
         for decision in decisions:
             self._report(decision)
+        if self._tracer is not None:
+            self._tracer.went_out(at, samples)
         return samples
 
     def _begin_anew(self, at: int, count: int) -> Samples:
@@ -142,9 +173,12 @@ class Phrases:
     def close(self) -> None:
         self._closing.set()
         self.paused()
+        dub, listen = self._threads
+        listen.join(1.0)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        for thread in self._threads:
-            thread.join(1.0)
+        dub.join(1.0)
+        if self._tracer is not None:
+            self._tracer.close()
 
     # --- the listening thread
 
@@ -167,7 +201,7 @@ class Phrases:
     def _begin(self, span: Span) -> None:
         sequence, self._sequence = self._sequence, self._sequence + 1
         with self._lock:
-            self._phrases[sequence] = _Phrase(span)
+            self._phrases[sequence] = _Phrase(span, self._desk, self._now())
             self._timeline.add(sequence, span)
             deadline_ns = time_of(self._timeline.deadline(sequence)) + self._latency_ns
         asyncio.run_coroutine_threadsafe(self._dub(sequence, span, deadline_ns), self._loop)
@@ -177,7 +211,16 @@ class Phrases:
     def _run_loop(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
-        self._loop.run_until_complete(self._client.close())
+        self._loop.run_until_complete(self._end())
+        self._loop.close()
+
+    async def _end(self) -> None:
+        """Nobody waits for the phrases on their way any more: their requests are broken off."""
+        phrases = asyncio.all_tasks() - {asyncio.current_task()}
+        for phrase in phrases:
+            phrase.cancel()
+        await asyncio.gather(*phrases, return_exceptions=True)
+        await self._client.close()
 
     async def _dub(self, sequence: int, span: Span, deadline_ns: int) -> None:
         def time_left_s() -> float:
@@ -186,10 +229,11 @@ class Phrases:
         try:
             with self._lock:
                 samples, room_ms = self._timeline.phrase_audio(span), self._timeline.room_ms(sequence)
+            desk, fragment_id = self._desk, self._id_of(sequence)
             answer = await self._client.dub(
-                sequence, span, samples, room_ms, time_left_s, self._context, fragment_id=self._id_of(sequence)
+                sequence, span, samples, room_ms, time_left_s, desk.languages, self._context, fragment_id=fragment_id
             )
-            self._answered(sequence, answer, round(time_left_s() * 1000))
+            self._answered(sequence, answer, desk, round(time_left_s() * 1000))
         except PhraseFailed as e:
             self._failed(sequence, e)
         except Exception as e:  # the client maps all it knows; anything else costs this phrase, not the stream
@@ -206,23 +250,24 @@ class Phrases:
                 phrase.message = failure.message
                 self._timeline.failed(sequence, failure.reason)
 
-    def _answered(self, sequence: int, answer: Dubbed | NoSpeech, margin_ms: int) -> None:
+    def _answered(self, sequence: int, answer: Dubbed | NoSpeech, desk: Desk, margin_ms: int) -> None:
         self._metrics.margin_ms.observe(margin_ms)
         with self._lock:
             if phrase := self._phrases.get(sequence):
-                phrase.answer, phrase.margin_ms = answer, margin_ms
+                phrase.answer, phrase.margin_ms, phrase.answered_at = answer, margin_ms, self._now()
             if isinstance(answer, Dubbed):
                 self._timeline.dubbed(sequence, answer.samples, answer.rate_hz)
             else:
                 self._timeline.no_speech(sequence)
-        if isinstance(answer, Dubbed):
+        if isinstance(answer, Dubbed) and desk.speaks_as(self._desk):
             self._context = self._context.followed_by(answer.transcript, answer.translated_text)
 
     # --- what became of a phrase
 
     def _report(self, decision: Decision) -> None:
         with self._lock:
-            phrase = self._phrases.pop(decision.sequence, None) or _Phrase(decision.span)
+            known = self._phrases.pop(decision.sequence, None)
+        phrase = known or _Phrase(decision.span, self._desk, self._now())
         self._metrics.fragments.labels(decision.status).inc()
         if decision.reason is not None:
             self._metrics.fallbacks.labels(decision.reason).inc()
@@ -244,18 +289,50 @@ class Phrases:
             note=decision.note,
         )
         self._reporter.send(report)
+        if self._tracer is not None:
+            self._trace(self._tracer, decision, phrase, report)
+
+    def _trace(self, tracer: Tracer, decision: Decision, phrase: _Phrase, report: PhraseReport) -> None:
+        span, placed_at, languages = decision.span, decision.placed_at, phrase.desk.languages
+        record = PhraseTrace(
+            stream_id=self._settings.stream_id,
+            run_id=self._settings.run_id,
+            instance_id=logs.INSTANCE_ID,
+            fragment_id=self._id_of(decision.sequence),
+            source_language=languages.source_language,
+            target_language=languages.target_language,
+            voice_profile=languages.voice_profile,
+            programme=self._desk.programme,
+            phrase=report,
+            voice_ms=_ms(time_of(span.voice_start)),
+            known_ms=_ms(phrase.known_at),
+            answered_ms=None if phrase.answered_at is None else _ms(phrase.answered_at),
+            decided_ms=_ms(self._now()),
+            dub_ms=None if placed_at is None else _ms(time_of(placed_at)),
+        )
+        sounds: dict[SoundName, Sound] = {}
+        if self._settings.trace.sounds:
+            with self._lock:
+                sounds["original"] = self._timeline.original(span.start, len(span)), RATE_HZ
+            if isinstance(phrase.answer, Dubbed):
+                sounds["dub"] = phrase.answer.samples, phrase.answer.rate_hz
+        tracer.decided(record, sounds, span.start, max(span.end, (placed_at or 0) + decision.dub_samples))
+
+    def _not_heard(self, decision: Decision) -> str:
+        programme = self._desk.programme
+        return f"not heard: {programme} is on" if decision.status == "dubbed" and programme != "dub" else ""
 
     def _line(self, decision: Decision, phrase: _Phrase, started_ns: int) -> PhraseReport:
         dubbed = phrase.answer if isinstance(phrase.answer, Dubbed) else None
         metadata = dubbed.metadata if dubbed else None
         return PhraseReport(
             sequence_number=decision.sequence,
-            t0_ms=started_ns // 10**6,
+            t0_ms=_ms(started_ns),
             started_at=self._epoch_s + started_ns / 1e9,
             duration_ms=round(seconds(phrase.span.end - phrase.span.start) * 1000),
             status=decision.status,
             reason=decision.reason,
-            message=phrase.message or _SAYS.get(decision.note, ""),
+            message=phrase.message or _SAYS.get(decision.note, "") or self._not_heard(decision),
             transcript=dubbed.transcript if dubbed else "",
             translated_text=dubbed.translated_text if dubbed else "",
             voice=metadata.tts_model if metadata else "",
@@ -267,3 +344,7 @@ class Phrases:
             margin_ms=phrase.margin_ms,
             notes=[*metadata.notes, *dubbed.repairs] if metadata and dubbed else [],
         )
+
+
+def _ms(ns: int) -> int:
+    return ns // 10**6

@@ -7,7 +7,7 @@ import queue
 import threading
 
 from dubrelay import logs
-from dubrelay.wire.status import PhraseReport, WorkerStatus
+from dubrelay.wire.status import Line
 
 _WAITING_LINES = 500
 
@@ -22,7 +22,7 @@ class Reporter:
         self._thread = threading.Thread(target=self._write, name="report", daemon=True)
         self._thread.start()
 
-    def send(self, line: WorkerStatus | PhraseReport) -> None:
+    def send(self, line: Line) -> None:
         try:
             self._lines.put_nowait(line.model_dump_json().encode() + b"\n")
         except queue.Full:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import queue
 import signal
+import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 
 from dubrelay import logs
 from dubrelay.errors import EXIT_BUG, EXIT_OK, DubrelayError
@@ -11,13 +15,21 @@ from dubrelay.wire.worker import WorkerSettings
 from dubrelay.worker.metrics import WorkerMetrics
 from dubrelay.worker.report import Reporter
 
+_WAITING_CONTROLS = 100
 
-def run(settings: WorkerSettings, stop: threading.Event | None = None, metrics_port: int | None = None) -> int:
-    """Runs until `stop` is set or a signal comes; the exit code of contracts, section 7.
 
-    `metrics_port` serves this worker's metrics on loopback, for a worker that no orchestrator reads.
+def run(
+    settings: WorkerSettings, on_end_of_stdin: Callable[[threading.Event], None], metrics_port: int | None = None
+) -> int:
+    """Runs until a signal comes; the exit code of contracts, section 7.
+
+    Lines on stdin are controls (wire/control.py); when it ends, `on_end_of_stdin` is given the event that stops the
+    worker. `metrics_port` serves this worker's metrics on loopback, for a worker that no orchestrator reads.
     """
-    stop = stop or threading.Event()
+    stop = threading.Event()
+    controls: queue.Queue[str] = queue.Queue(_WAITING_CONTROLS)
+    reader = partial(_read_stdin, controls, lambda: on_end_of_stdin(stop))
+    threading.Thread(target=reader, name="stdin", daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
         # On a thread of its own: the main thread may hold the event's lock just now.
         signal.signal(number, lambda *_: threading.Thread(target=stop.set, daemon=True).start())
@@ -29,7 +41,7 @@ def run(settings: WorkerSettings, stop: threading.Event | None = None, metrics_p
 
         if metrics_port is not None:
             _serve(metrics, metrics_port)
-        Session(settings, metrics, reporter).run(stop)
+        Session(settings, metrics, reporter).run(stop, controls)
     except DubrelayError as e:
         log.error("worker_failed", code=e.code, message=e.message, exit_code=e.exit_code)
         return e.exit_code
@@ -40,6 +52,15 @@ def run(settings: WorkerSettings, stop: threading.Event | None = None, metrics_p
         reporter.close()
     log.info("worker_stopped")
     return EXIT_OK
+
+
+def _read_stdin(controls: queue.Queue[str], at_end: Callable[[], None]) -> None:
+    for line in filter(str.strip, sys.stdin):
+        try:
+            controls.put_nowait(line)
+        except queue.Full:  # the session hangs; waiting for it would keep the end of stdin from being seen
+            logs.get().warning("control_dropped", reason="the session does not take them")
+    at_end()
 
 
 def _serve(metrics: WorkerMetrics, port: int) -> None:

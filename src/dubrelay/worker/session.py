@@ -6,13 +6,15 @@ and about once a second it looks after both connections.
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from typing import Literal
 
 from dubrelay import logs
-from dubrelay.errors import InputNotReady
-from dubrelay.wire.status import State, WorkerStatus
+from dubrelay.errors import ConfigError, InputNotReady
+from dubrelay.wire.control import Control, parse_control
+from dubrelay.wire.status import ControlReport, State, WorkerStatus
 from dubrelay.wire.worker import WorkerSettings
 from dubrelay.worker import passed
 from dubrelay.worker.metrics import WorkerMetrics
@@ -22,7 +24,7 @@ from dubrelay.worker.sink import Sink
 from dubrelay.worker.sound import Sound
 from dubrelay.worker.source import Source
 
-_TICK_S = {"dub": 0.2, "bypass": 0.3}
+_TICK_S = {"dub": 0.2, "bypass": 0.4}
 """How often the pump looks: in dub mode a phrase's deadline hangs on it, in bypass mode only what it costs."""
 _STATUS_S = 1.0
 _MEASURE_S = 2.0
@@ -60,8 +62,8 @@ class Session:
         track = Phrases(self._settings, self._metrics, self._reporter, pipeline.now)
         return pipeline, decoded.DecodedSound(pipeline, track)
 
-    def run(self, stop: threading.Event) -> None:
-        """Until `stop` is set. Raises DubrelayError when only the supervisor can help."""
+    def run(self, stop: threading.Event, controls: queue.Queue[str]) -> None:
+        """Until `stop` is set, doing what `controls` ask for. DubrelayError when only the supervisor can help."""
         self._log.info(
             "worker_started",
             mode=self._settings.worker.mode,
@@ -73,6 +75,7 @@ class Session:
         try:
             while not stop.wait(max(0.0, next_tick - time.monotonic())):
                 next_tick = max(next_tick + self._tick_s, time.monotonic() - self._tick_s)
+                self._obey(controls)
                 self._sound.take_in()
                 self._send_out()
                 self._look_after()
@@ -80,6 +83,19 @@ class Session:
             self._sound.close()
             self._source.close()
             self._pipeline.stop()
+
+    def _obey(self, controls: queue.Queue[str]) -> None:
+        while not controls.empty():
+            control = Control()
+            try:
+                control = parse_control(controls.get())
+                self._sound.obey(control)
+            except ConfigError as e:
+                self._log.warning("control_refused", message=e.message)
+                self._reporter.send(ControlReport(id=control.id, accepted=False, message=e.message))
+            else:
+                self._log.info("control", **control.model_dump(exclude_none=True))
+                self._reporter.send(ControlReport(id=control.id, accepted=True))
 
     def _send_out(self) -> None:
         skipped_ms = self._sound.send_out(self._pipeline.now() - self._pipeline.latency_ns) // 10**6
@@ -138,6 +154,7 @@ class Session:
                 state=state,
                 message=self._message(state),
                 mode=self._settings.worker.mode,
+                programme=self._sound.programme,
                 input_protocol=protocol,
                 delay_ms=self._sink.delay_ms,
                 av_sync_ms=self._sink.av_sync_ms,

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from dubrelay.wire.control import Control, Programme
+
 Step = str | tuple[str, Mapping[str, object]]
 """A GStreamer element to be made, alone or with its properties."""
 
@@ -67,6 +69,12 @@ class Sound(Protocol):
 
     def send_out(self, until: int) -> int:
         """Sends all that lies before `until`, without a hole. Gives how many ns were skipped, as that was too late."""
+
+    def obey(self, control: Control) -> None:
+        """Does what was asked for while the worker runs. ConfigError when it cannot, and then does none of it."""
+
+    @property
+    def programme(self) -> Programme: ...
 
     @property
     def queue_ms(self) -> float:

@@ -7,6 +7,7 @@ comes later is dropped. Pure: no clock, no I/O. Not thread-safe: whoever shares 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Literal
@@ -18,9 +19,21 @@ import soxr
 from dubrelay import config
 from dubrelay.audio import CHANNELS, RATE_HZ, Ring, Samples, samples_in
 from dubrelay.wire import fragment
+from dubrelay.wire.control import Programme
 from dubrelay.wire.status import FallbackReason, PhraseStatus
 from dubrelay.worker.cut import Span
-from dubrelay.worker.mix import FALLBACK_MODE, WITHOUT_BACKGROUND, Blend, Mode, Modes, audible, mixed, onset, placed
+from dubrelay.worker.mix import (
+    FALLBACK_MODE,
+    PROGRAMME_MODE,
+    WITHOUT_BACKGROUND,
+    Blend,
+    Mode,
+    Modes,
+    audible,
+    mixed,
+    onset,
+    placed,
+)
 from dubrelay.worker.steady import Steadiness
 
 GAP = samples_in(0.05)
@@ -126,8 +139,19 @@ class Timeline:
         self._news: list[Decision] = []
         self._rendered = 0
         self._tail: Modes = np.zeros(0, np.int8)  # modes of the last fade - 1 samples that went out
+        self._programmes: list[tuple[int, Programme]] = [(-self._capacity, "dub")]  # from which sample on, in order
         self.late_answers = 0
         """Answers that came after their phrase had been decided."""
+
+    def remix(self, mix: config.Mix, fallback: config.Fallback) -> None:
+        """Other gains and another fallback from the next sample on that goes out, crossfaded."""
+        self._blend.change(mix, self._rendered)
+        self._fallback = FALLBACK_MODE[fallback]
+
+    def put_on(self, programme: Programme) -> None:
+        """What goes out from the next sample on, crossfaded. Phrases are dubbed and decided meanwhile as ever."""
+        if programme != self._programmes[-1][1]:
+            self._programmes.append((self._rendered, programme))
 
     def write_original(self, at: int, samples: Samples) -> None:
         self._original.write(at, samples)
@@ -231,10 +255,11 @@ class Timeline:
         modes = np.concatenate([tail, self._modes(at, count)])
         self._rendered, self._tail = at + count, modes[len(modes) - before :]
         original = self._original.read(at, count)
-        weights = self._blend.weights(modes)
+        weights = self._blend.weights(modes, at)
         out = original
         if weights is not None:
-            out = mixed(weights, original, self._background.read(at, count), self._dub(at, count))
+            dub = self._dub(at, count) * self._on_air(at, count)[:, None]
+            out = mixed(weights, original, self._background.read(at, count), dub)
         self._forget()
         return out
 
@@ -292,7 +317,27 @@ class Timeline:
         without = ~self._has_background(at, count)
         for mode, instead in WITHOUT_BACKGROUND.items():
             modes[without & (modes == mode)] = instead
+        for part, programme in self._shown(at, count):
+            if programme != "dub":
+                modes[part] = PROGRAMME_MODE[programme]
         return modes
+
+    def _shown(self, at: int, count: int) -> Iterator[tuple[slice, Programme]]:
+        """The programmes of `count` samples from `at`, and which of them are whose."""
+        ends = [start for start, _ in self._programmes[1:]] + [at + count]
+        for (start, programme), end in zip(self._programmes, ends, strict=True):
+            if start < at + count and end > at:
+                yield slice(max(0, start - at), end - at), programme
+
+    def _on_air(self, at: int, count: int) -> Mono:
+        """(count,) in 0..1: how far dubs are let out."""
+        if len(self._programmes) == 1:
+            return np.full(count, self._programmes[0][1] == "dub", np.float32)
+        before = self._blend.fade - 1
+        lets_out = np.zeros(before + count, np.bool_)
+        for part, programme in self._shown(at - before, before + count):
+            lets_out[part] = programme == "dub"
+        return np.asarray(self._blend.share(lets_out), np.float32)
 
     def _has_background(self, at: int, count: int) -> npt.NDArray[np.bool_]:
         """Where there is background, and will be for as long as it takes to fade it out."""
@@ -331,3 +376,5 @@ class Timeline:
         oldest = self._rendered - self._capacity
         self._phrases = [p for p in self._phrases if p.decision is None or p.end > oldest]
         self._background_runs.forget(oldest)
+        while len(self._programmes) > 1 and self._programmes[1][0] <= oldest:
+            del self._programmes[0]

@@ -1,0 +1,50 @@
+"""What a running worker is told on stdin, after its settings: one JSON object a line, each answered on stdout.
+
+    {"id": "7", "programme": "bypass"}
+    {"target_language": "fr", "glossary": [{"source": "Bayern"}, {"source": "goal", "target": "gol"}]}
+
+What a line does not name stays as it is. What is heard changes at once, crossfaded; languages, voice and glossary count
+from the next phrase on.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dubrelay.config import Fallback, GainDb, Language, Voice, validated
+from dubrelay.errors import ConfigError
+from dubrelay.wire.glossary import Glossary
+
+Programme = Literal["dub", "bypass", "silence"]
+"""What goes out: the dub, the original as it came, nothing."""
+
+
+class Control(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field("", max_length=64)
+    """Given back in the answer."""
+    programme: Programme | None = None
+    source_language: Language | None = None
+    target_language: Language | None = None
+    voice: Voice | None = None
+    fallback: Fallback | None = None
+    floor_gain_db: GainDb | None = None
+    original_gain_db: GainDb | None = None
+    glossary: Glossary | None = None
+
+    def named(self, *keys: str) -> dict[str, object]:
+        """Those of `keys` that this line names, with their values."""
+        return {key: value for key in keys if (value := getattr(self, key)) is not None}
+
+
+def parse_control(line: str) -> Control:
+    """One line of a worker's stdin. ConfigError names each key that is wrong."""
+    try:
+        values = json.loads(line)
+    except ValueError as e:
+        raise ConfigError(f"control: the line is not JSON: {e}") from e
+    return validated(Control, values, "control")
