@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ import numpy as np
 import uvicorn
 
 from dubrelay.wire.fragment import PROCESS_PATH, Audio, Metadata, ProcessResult
+from waiting import wait_for
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Behaviour = Callable[[dict[str, Any], Send], Awaitable[None]]
@@ -141,3 +143,26 @@ async def serving() -> AsyncIterator[Service]:
     finally:
         server.should_exit = True
         await task
+
+
+class Liar:
+    """Such a service in a thread of its own, for tests without an event loop. It ends with the process."""
+
+    def __init__(self) -> None:
+        self._service: Service | None = None
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="liar", daemon=True)
+
+    async def _serve(self) -> None:
+        async with serving() as service:
+            self._service = service
+            await asyncio.Event().wait()
+
+    def start(self) -> Liar:
+        self._thread.start()
+        wait_for(lambda: self._service, 10, "the lying service")
+        return self
+
+    @property
+    def service(self) -> Service:
+        assert self._service is not None
+        return self._service

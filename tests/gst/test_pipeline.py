@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from gi.repository import GLib
 
 from dubrelay.audio import RATE_HZ, Ring, Samples, samples_in
 from dubrelay.demo.access_units import access_units, match
@@ -238,6 +239,15 @@ def click_distances(sound: Samples) -> list[int]:
     loud = np.flatnonzero(np.abs(sound[:, 0]) > 0.4)
     clicks = loud[np.flatnonzero(np.diff(loud, prepend=-RATE_HZ) > RATE_HZ // 2)]
     return [int(step) for step in np.diff(clicks)][:4]
+
+
+def test_warnings_of_elements_are_counted(pipeline: MediaPipeline) -> None:
+    source = make("appsrc", format="time")
+    pipeline.graph.add(source)
+    warning = Gst.Message.new_warning(source, GLib.Error.new_literal(Gst.stream_error_quark(), "odd", 1), "")
+    source.post_message(warning)
+    assert pipeline.errors() == []
+    assert pipeline.warnings == 1
 
 
 def test_warnings_and_errors_of_elements_are_told_with_their_source(pipeline: MediaPipeline) -> None:
