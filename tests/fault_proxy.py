@@ -136,6 +136,10 @@ class FaultProxy:
         self._server.close()
         for connection in list(self._connections):
             connection.reset()
+        serving = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -147,3 +151,4 @@ class FaultProxy:
         self._call(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
+        self._loop.close()

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import uvicorn
@@ -146,23 +146,36 @@ async def serving() -> AsyncIterator[Service]:
 
 
 class Liar:
-    """Such a service in a thread of its own, for tests without an event loop. It ends with the process."""
+    """Such a service in a thread of its own, for tests without an event loop.
+
+    with Liar() as liar: liar.service.behaviours[:] = [hangs]
+    """
 
     def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._over = asyncio.Event()
         self._service: Service | None = None
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="liar", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="liar", daemon=True)
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
 
     async def _serve(self) -> None:
         async with serving() as service:
             self._service = service
-            await asyncio.Event().wait()
-
-    def start(self) -> Liar:
-        self._thread.start()
-        wait_for(lambda: self._service, 10, "the lying service")
-        return self
+            await self._over.wait()
 
     @property
     def service(self) -> Service:
         assert self._service is not None
         return self._service
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        wait_for(lambda: self._service, 10, "the lying service")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(10)

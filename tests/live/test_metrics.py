@@ -57,10 +57,9 @@ COUNTED = [
 
 
 def test_each_metric_moves_when_what_it_counts_is_caused(media: MediaMtx, tmp_path: Path) -> None:
-    liar = Liar().start()
-    liar.service.behaviours[:] = FATES
     programme = make(tmp_path / "programme.mp4", PROGRAMME_S)
     with (
+        Liar() as liar,
         FaultProxy(media.settings().rtmp_port, rtmp_kind) as network,
         publish(media.rtmp("live/x/in"), file=programme.path),
         RunningWorker(
@@ -71,6 +70,7 @@ def test_each_metric_moves_when_what_it_counts_is_caused(media: MediaMtx, tmp_pa
             sts=StsClient(url=liar.service.url, retries=0, timeout_s=2, breaker_failures=5, breaker_open_s=1),
         ) as worker,
     ):
+        liar.service.behaviours[:] = FATES
         media.wait_available("live/x/out", 30)
         for sample in COUNTED:
             wait_for(lambda sample=sample: worker.metric(sample) > 0, 150, f"{sample} to move")
