@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 import uvicorn
 
+from certificates import Certificate
 from dubrelay.wire.fragment import PROCESS_PATH, Audio, Metadata, ProcessResult
 from waiting import wait_for
 
@@ -49,6 +50,14 @@ def success(request: dict[str, Any], **changes: Any) -> bytes:
 
 async def answers(request: dict[str, Any], send: Send) -> None:
     await respond(send, 200, success(request))
+
+
+def answers_after(seconds: float) -> Behaviour:
+    async def answer(request: dict[str, Any], send: Send) -> None:
+        await asyncio.sleep(seconds)
+        await answers(request, send)
+
+    return answer
 
 
 async def hangs(_: dict[str, Any], __: Send) -> None:
@@ -100,11 +109,16 @@ class Service:
         self.behaviours: list[Behaviour] = [answers]
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.gone = 0
+        """Requests whose client closed the connection before it had its answer."""
         self.url = ""
 
     async def __call__(
         self, scope: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]], send: Send
     ) -> None:
+        if scope["path"] == "/health":
+            await respond(send, 200, b"")
+            return
         assert scope["path"] == PROCESS_PATH
         body = b""
         while (message := await receive()).get("more_body", False):
@@ -119,6 +133,8 @@ class Service:
         gone.cancel()
         if answer.done():
             answer.result()
+        else:
+            self.gone += 1
         answer.cancel()
 
     @staticmethod
@@ -128,16 +144,24 @@ class Service:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[Service]:
+async def serving(certificate: Certificate | None = None) -> AsyncIterator[Service]:
+    """With a certificate over https."""
     service = Service()
     config = uvicorn.Config(
-        service, host="127.0.0.1", port=0, log_level="critical", lifespan="off", timeout_graceful_shutdown=1
-    )  # type: ignore[arg-type]
+        service,
+        host="127.0.0.1",
+        port=0,
+        log_level="critical",
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+        ssl_certfile=certificate.file if certificate else None,
+        ssl_keyfile=certificate.key if certificate else None,
+    )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     await until(lambda: server.started, "the service to start")
     port = server.servers[0].sockets[0].getsockname()[1]
-    service.url = f"http://127.0.0.1:{port}"
+    service.url = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
     try:
         yield service
     finally:

@@ -55,6 +55,21 @@ def test_a_wrong_value_is_one_line(text: str, tmp_path: Path) -> None:
     assert "x.toml: sts" in problem
 
 
+@pytest.mark.parametrize(
+    ("urls", "problem"),
+    [
+        ("'http://a'", "sts_client.urls = 'http://a'"),
+        ("[]", "sts_client.urls = []"),
+        ("['http://a', 'ftp://b']", "sts_client.urls.1 = 'ftp://b'"),
+        ("['http://key@a']", "sts_client.urls.0 = "),
+        ("['http://a/x', 'http://a/x/']", "each service may be named only once"),
+    ],
+)
+def test_services_are_a_list_of_urls_without_credentials_each_once(urls: str, problem: str, tmp_path: Path) -> None:
+    (line,) = _problems(f"[sts_client]\nurls = {urls}\n", tmp_path)
+    assert problem in line
+
+
 def test_a_file_that_is_no_toml_or_not_there_is_one_line(tmp_path: Path) -> None:
     (problem,) = _problems("[sts\n", tmp_path)
     assert "not valid TOML" in problem
@@ -97,9 +112,10 @@ _NAMES = st.lists(st.text(st.characters(codec="ascii", exclude_characters="\0"),
     separate=st.booleans(),
     max_lag_s=st.floats(0, 10),
     rate=st.floats(0, 1),
+    urls=st.lists(st.integers(1, 9).map("https://sts{}.example/a,b".format), min_size=1, unique=True),
 )
 def test_settings_survive_the_way_through_the_environment(
-    port: int, names: list[str], key: str, separate: bool, max_lag_s: float, rate: float
+    port: int, names: list[str], key: str, separate: bool, max_lag_s: float, rate: float, urls: list[str]
 ) -> None:
     base = config.Settings()
     settings = base.model_copy(
@@ -114,6 +130,7 @@ def test_settings_survive_the_way_through_the_environment(
             ),
             "mix": base.mix.model_copy(update={"separate": separate, "max_lag_s": max_lag_s}),
             "paths": base.paths.model_copy(update={"models_dir": Path("/a b/ç")}),
+            "sts_client": base.sts_client.model_copy(update={"urls": urls, "ca_file": Path("/a b/ca.pem")}),
         }
     )
     assert config.load(None, config.to_environ(settings)) == settings

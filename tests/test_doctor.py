@@ -39,13 +39,18 @@ def test_on_a_machine_that_is_set_up_everything_is_there(settings: config.Settin
 
 
 def test_a_taken_port_and_a_remote_service_that_is_silent_are_told(settings: config.Settings) -> None:
-    away = settings.model_copy(update={"sts_client": config.StsClient(url=f"http://127.0.0.1:{free_ports(1)[0]}")})
+    dead, deaf = free_ports(2)
+    urls = [f"http://127.0.0.1:{dead}", f"https://127.0.0.1:{deaf}"]
+    away = settings.model_copy(update={"sts_client": config.StsClient(urls=urls)})
     with socket.create_server(("127.0.0.1", settings.orchestrator.port)):
         rows = doctor._ports(away)
     taken = _row(rows, "orchestrator.port")
     assert not taken.ok
     assert "set another orchestrator.port" in taken.remedy
-    assert not _row(rows, "sts_client.url").ok
+    assert [row.name for row in rows if row.name.startswith("sts_client") and not row.ok] == [
+        f"sts_client.urls 127.0.0.1:{dead}",
+        f"sts_client.urls 127.0.0.1:{deaf}",
+    ]
     assert not [row for row in rows if row.name.startswith("sts.port")]
 
 

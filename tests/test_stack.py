@@ -53,7 +53,7 @@ def test_everything_starts_answers_and_is_gone_afterwards(settings: Settings) ->
     said: list[str] = []
     with stack.running(settings, said.append) as up:
         assert set(up.pids()) == {"sts", "mediamtx", "orchestrator"}
-        assert up.settings.sts_client.url == settings.sts.url
+        assert up.settings.sts_client.urls == [settings.sts.url]
         assert all(
             answers(url)
             for url in (
@@ -149,10 +149,12 @@ def test_up_leaves_no_process_behind_however_it_ends(settings: Settings, number:
 
 def test_the_client_follows_our_own_service_but_never_leaves_another_one() -> None:
     own = config.load(None, {}, {"sts.port": 9000, "sts.key": "k"})
-    assert stack.with_own_sts(own).sts_client.url == "http://127.0.0.1:9000"
+    assert stack.with_own_sts(own).sts_client.urls == ["http://127.0.0.1:9000"]
     assert stack.with_own_sts(own).sts_client.key.get_secret_value() == "k"
-    other = config.load(None, {}, {"sts_client.url": "https://gpu.example/sts", "sts.key": "k"})
-    assert stack.with_own_sts(other) == other
+    for urls in (["https://gpu.example/sts"], ["http://127.0.0.1:8000", "https://gpu.example/sts"]):
+        other = config.load(None, {}, {"sts_client.urls": urls, "sts.key": "k"})
+        assert stack.with_own_sts(other) == other
+        assert not stack.runs_sts(other)
 
 
 def test_the_api_stays_on_loopback_when_streams_come_from_elsewhere(settings: Settings) -> None:

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from dubrelay.errors import ConfigError
 
@@ -26,6 +26,7 @@ StreamId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 Voice = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 GainDb = Annotated[float, Field(ge=-100, le=0)]
 """-100 is nothing at all."""
+ServiceUrl = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")]
 Fallback = Literal["original", "background", "ducked", "silence"]
 
 
@@ -140,13 +141,21 @@ class Trace(_Section):
 
 
 class StsClient(_Section):
-    url: str = Field("http://127.0.0.1:8000", pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")
+    urls: list[ServiceUrl] = Field(["http://127.0.0.1:8000"], min_length=1)
     key: SecretStr = SecretStr("")
+    ca_file: Path | None = None
     timeout_s: float = Field(8.0, gt=0, le=60)
     retries: int = Field(1, ge=0, le=3)
     max_in_flight: int = Field(4, ge=1, le=32)
     breaker_failures: int = Field(5, ge=1, le=100)
     breaker_open_s: float = Field(30.0, ge=0.1, le=600)
+
+    @field_validator("urls")
+    @classmethod
+    def _each_once(cls, urls: list[str]) -> list[str]:
+        if len({url.rstrip("/") for url in urls}) < len(urls):
+            raise ValueError("each service may be named only once")
+        return urls
 
 
 class StsMock(_Section):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -17,8 +18,9 @@ from rich.table import Table
 
 from dubrelay import models, ports, stack
 from dubrelay.children import answers
-from dubrelay.config import Settings
+from dubrelay.config import Settings, StsClient
 from dubrelay.errors import DubrelayError
+from dubrelay.worker.trust import verification
 
 SETUP = "run scripts/setup"
 MEDIAMTX_VERSION = "v1.20.1"
@@ -123,7 +125,7 @@ def _ports(settings: Settings) -> list[Row]:
     own_sts = stack.runs_sts(settings)
     rows = [_port(listen, settings) for listen in ports.needed(settings, own_sts)]
     if not own_sts:
-        rows.append(_service(settings))
+        rows += _services(settings.sts_client)
     return rows
 
 
@@ -147,10 +149,19 @@ def _ours(listen: ports.Listen, settings: Settings) -> str:
     return f"{name} is running" if answers(url) else ""
 
 
-def _service(settings: Settings) -> Row:
-    url = settings.sts_client.url
-    found = answers(url + "/health")
-    return Row(f"sts_client.url {httpx2.URL(url).host}", found, "answers" if found else "no answer", f"start {url}")
+def _services(client: StsClient) -> list[Row]:
+    try:
+        verify = verification(client.ca_file)
+    except DubrelayError as e:
+        return [Row("sts_client.ca_file", False, "of no use", e.message)]
+    return [_service(url, verify) for url in client.urls]
+
+
+def _service(url: str, verify: ssl.SSLContext | bool) -> Row:
+    found = answers(url.rstrip("/") + "/health", verify)
+    name = f"sts_client.urls {httpx2.URL(url).netloc.decode()}"
+    remedy = f"start {url}" + ("; its certificate must be one that is trusted here" if url.startswith("https") else "")
+    return Row(name, found, "answers" if found else "no answer", remedy)
 
 
 def _room(settings: Settings) -> list[Row]:

@@ -25,6 +25,7 @@ from dubrelay.errors import StartupError
 from dubrelay.orchestrator.mediamtx import server_environment
 from dubrelay.ports import needed, refuse_taken
 from dubrelay.sts.engines import check_names
+from dubrelay.worker.trust import verification
 
 ROOT = Path(dubrelay.__file__).parents[2]
 MEDIAMTX_CONFIG = ROOT / "deploy" / "mediamtx.yml"
@@ -85,27 +86,28 @@ def running(settings: Settings, say: Say, environ: Mapping[str, str] = os.enviro
 
 
 def require_startable(settings: Settings) -> None:
-    """ConfigError for an engine that does not exist, StartupError for a port that is taken."""
+    """ConfigError for an engine that does not exist or a file without certificates, StartupError for a taken port."""
     settings = with_own_sts(settings)
+    verification(settings.sts_client.ca_file)
     if runs_sts(settings):
         check_names(settings.sts)
     refuse_taken(needed(settings, own_sts=runs_sts(settings)))
 
 
 def with_own_sts(settings: Settings) -> Settings:
-    """The client's address and key follow the stack's own service, unless another one is configured."""
+    """The client's address and key follow the stack's own service, unless others are configured."""
     client = settings.sts_client
-    if client.url not in (StsClient().url, settings.sts.url):
+    if client.urls not in (StsClient().urls, [settings.sts.url]):
         return settings
     key = client.key if client.key.get_secret_value() else settings.sts.key
     return settings.model_copy(
-        update={"sts_client": client.model_copy(update={"url": settings.sts.url, "key": key})},
+        update={"sts_client": client.model_copy(update={"urls": [settings.sts.url], "key": key})},
     )
 
 
 def runs_sts(settings: Settings) -> bool:
-    """Whether the STS service is a part of the stack: not when the client is told to use another one."""
-    return settings.sts_client.url == settings.sts.url
+    """Whether the STS service is a part of the stack: not when the client is told to use others."""
+    return settings.sts_client.urls == [settings.sts.url]
 
 
 # ------------------------------------------------------------------------------------------------------------ the parts

@@ -34,7 +34,7 @@ def test_e_picture_and_original_go_on_while_the_service_is_away_and_dubbing_retu
             media.rtmp("live/x/in"),
             media.rtmp("live/x/out"),
             directory=tmp_path,
-            sts=StsClient(url=sts.url, breaker_open_s=2),
+            sts=StsClient(urls=[sts.url], breaker_open_s=2),
         ) as worker,
     ):
         media.wait_available("live/x/out", 40)

@@ -36,7 +36,7 @@ def test_d_the_tone_is_heard_exactly_where_speech_was(media: MediaMtx, programme
             media.rtmp("live/x/out"),
             directory=tmp_path,
             latency_s=6,
-            sts=StsClient(url=sts.url),
+            sts=StsClient(urls=[sts.url]),
         ) as worker,
     ):
         media.wait_available("live/x/out", 30)
@@ -73,7 +73,7 @@ def test_d_failed_requests_are_retried_once_and_in_flight_never_exceeds_its_boun
             media.rtmp("live/x/in"),
             media.rtmp("live/x/out"),
             directory=tmp_path,
-            sts=StsClient.model_validate({"url": sts.url, **client}),
+            sts=StsClient.model_validate({"urls": [sts.url], **client}),
         ) as worker,
     ):
         media.wait_available("live/x/out", 30)

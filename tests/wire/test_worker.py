@@ -1,8 +1,11 @@
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from dubrelay.config import Dub, MediaMtx, Settings
+import pytest
+from pydantic import SecretStr
+
+from dubrelay.config import Dub, MediaMtx, Settings, StsClient
 from dubrelay.errors import ConfigError
 from dubrelay.wire.worker import WorkerSettings
 
@@ -16,6 +19,12 @@ def test_a_streams_settings_are_those_of_the_file_and_its_addresses() -> None:
     assert worker.output_url == "rtmp://127.0.0.1:2935/live/abc/out"
     assert worker.dub.target_language == "fr"
     assert WorkerSettings.for_stream(settings, "abc", "run-1", "rtsp").input_url == "rtsp://127.0.0.1:2554/live/abc/in"
+
+
+def test_services_their_key_and_whom_to_trust_reach_the_worker() -> None:
+    client = StsClient(urls=["https://a", "https://b"], key=SecretStr("hush-hush"), ca_file=Path("/srv/ca.pem"))
+    worker = WorkerSettings.for_stream(Settings(sts_client=client), "abc", "run-1", "rtmp")
+    assert WorkerSettings.model_validate_json(worker.to_json()).sts_client == client
 
 
 @pytest.mark.parametrize("stream_id", ["", "../etc", "a;b", "a/b", "-a", "a" * 65])

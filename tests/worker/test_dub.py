@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -19,6 +20,7 @@ from dubrelay.wire.fragment import MAX_BODY_BYTES, Context, Languages, ProcessRe
 from dubrelay.wire.status import FallbackReason
 from dubrelay.worker.cut import Span
 from dubrelay.worker.dub import Dubbed, DubClient, DubMetrics, NoSpeech, PhraseFailed, failure_of
+from dubrelay.worker.replicas import AGAIN_S
 from lying_service import Service, serving
 
 pytestmark = pytest.mark.service
@@ -31,10 +33,16 @@ SOUND = np.zeros(16_000, np.float32)
 class Client:
     """A client with its registry, and a phrase to ask for."""
 
-    def __init__(self, url: str, **settings: Any) -> None:
+    def __init__(self, *urls: str, **settings: Any) -> None:
         self.registry = CollectorRegistry()
-        self.dub_client = DubClient(config.StsClient(url=url, **settings), "abc", logs.get(), DubMetrics(self.registry))
-        self.sequence = 0
+        self.dub_client = DubClient(
+            config.StsClient(urls=list(urls), **settings),
+            "abc",
+            logs.get(),
+            DubMetrics(self.registry),
+            clock=lambda: time.monotonic() + self.later_s,
+        )
+        self.sequence, self.later_s = 0, 0.0
 
     async def ask(self, left_s: float = 5.0, context: Context | None = None) -> Dubbed | NoSpeech:
         self.sequence += 1
@@ -58,6 +66,20 @@ def with_service(scenario: Callable[[Service, Client], Awaitable[None]], **setti
             client = Client(service.url, **settings)
             try:
                 await scenario(service, client)
+            finally:
+                await client.dub_client.close()
+
+    asyncio.run(run())
+
+
+def with_services(scenario: Callable[[Client, Service, Service], Awaitable[None]], **settings: Any) -> None:
+    """As with_service, with two of them."""
+
+    async def run() -> None:
+        async with serving() as first, serving() as second:
+            client = Client(first.url, second.url, **settings)
+            try:
+                await scenario(client, first, second)
             finally:
                 await client.dub_client.close()
 
@@ -274,6 +296,166 @@ def test_a_flood_is_refused_while_it_comes_in() -> None:
         assert sent < 3 * MAX_BODY_BYTES
 
     with_service(scenario)
+
+
+@pytest.mark.parametrize("behaviour", [does.hangs, does.drips])
+def test_a_request_is_given_up_on_the_wire_when_its_deadline_has_passed(behaviour: does.Behaviour) -> None:
+    async def scenario(service: Service, client: Client) -> None:
+        service.behaviours = [behaviour, does.answers]
+        assert (await client.fail(left_s=0.4)).reason == "deadline"
+        await does.until(lambda: service.gone == 1, "the service to notice")
+        assert isinstance(await client.ask(), Dubbed)
+
+    with_service(scenario)
+
+
+def test_closing_gives_up_what_is_in_flight() -> None:
+    async def scenario(service: Service, client: Client) -> None:
+        service.behaviours = [does.hangs]
+        asked = [asyncio.create_task(client.ask(left_s=40)) for _ in range(3)]
+        await does.until(lambda: len(service.requests) == 3, "three requests")
+        await client.dub_client.close()
+        assert all(task.cancelled() for task in asked)
+        await does.until(lambda: service.gone == 3, "the service to notice")
+        assert client.metric("worker_inflight_fragments") == 0
+
+    with_service(scenario, timeout_s=40)
+
+
+def test_services_share_the_phrases_and_the_bound_is_over_all() -> None:
+    async def scenario(client: Client, first: Service, second: Service) -> None:
+        first.behaviours = second.behaviours = [does.hangs]
+        asked = [asyncio.create_task(client.ask()) for _ in range(4)]
+        await does.until(lambda: len(first.requests) == len(second.requests) == 2, "two requests each")
+        assert (await client.fail()).reason == "overload"
+        await client.dub_client.close()
+        assert all(task.cancelled() for task in asked)
+
+    with_services(scenario, key="a-secret")
+
+
+def test_a_retry_goes_to_another_service_at_once() -> None:
+    async def scenario(client: Client, first: Service, second: Service) -> None:
+        first.behaviours = [does.refuses(503, "OVERLOADED", retryable=True, retry_after="30")]
+        with capture_logs() as lines:
+            assert isinstance(await client.ask(), Dubbed)
+        assert [x["event"] for x in lines] == ["sts_retry", "sts_answered"]
+        assert (lines[0]["pause_ms"], lines[0]["service"]) == (0, first.url + "/")
+        assert [r["fragment_id"] for r in first.requests] == [r["fragment_id"] for r in second.requests]
+        assert [h["authorization"] for h in (*first.headers, *second.headers)] == ["Bearer a-secret"] * 2
+
+    with_services(scenario, key="a-secret")
+
+
+def test_a_service_that_is_not_there_costs_no_phrase() -> None:
+    async def run() -> None:
+        async with serving() as service:
+            with socket.socket() as unused:
+                unused.bind(("127.0.0.1", 0))
+                client = Client(f"http://127.0.0.1:{unused.getsockname()[1]}", service.url)
+                with capture_logs() as lines:
+                    for _ in range(5):
+                        assert isinstance(await client.ask(), Dubbed)
+                assert [x["event"] for x in lines].count("sts_retry") == 1
+                await client.dub_client.close()
+
+    asyncio.run(run())
+
+
+def test_a_machine_that_does_not_even_refuse_costs_no_phrase() -> None:
+    async def run() -> None:
+        async with serving() as service:
+            with socket.socket() as full, socket.socket() as waiting:
+                full.bind(("127.0.0.1", 0))
+                full.listen(0)
+                waiting.connect(full.getsockname())  # from now on the kernel drops who knocks
+                client = Client(f"http://127.0.0.1:{full.getsockname()[1]}", service.url)
+                assert isinstance(await client.ask(), Dubbed)
+                await client.dub_client.close()
+
+    asyncio.run(run())
+
+
+def test_a_phrase_that_hangs_moves_to_another_service_while_there_is_time() -> None:
+    async def scenario(client: Client, first: Service, second: Service) -> None:
+        first.behaviours, second.behaviours = [does.answers, does.hangs], [does.answers_after(0.2)]
+        for _ in range(2):  # now it is known how quick they are
+            assert isinstance(await client.ask(), Dubbed)
+        with capture_logs() as lines:
+            assert isinstance(await client.ask(left_s=2), Dubbed)
+        (retry,) = [x for x in lines if x["event"] == "sts_retry"]
+        assert (retry["service"], retry["reason"]) == (first.url + "/", "timeout")
+        await does.until(lambda: first.gone == 1, "the first one to notice")
+        assert isinstance(await client.ask(), Dubbed)
+        assert len(first.requests) == 2
+
+    with_services(scenario)
+
+
+def test_a_service_that_failed_is_tried_with_a_copy_that_nobody_waits_for() -> None:
+    async def scenario(client: Client, first: Service, second: Service) -> None:
+        first.behaviours = [does.refuses(500, "MODEL_ERROR", retryable=True), does.hangs, does.answers]
+        said: list[str] = []
+        for copies in range(3):
+            with capture_logs() as lines:
+                assert isinstance(await client.ask(left_s=1.5), Dubbed)
+                await does.until(partial(told, lines, copies), "what became of the copy")
+            said += [x["message"] for x in tried(lines)]
+            client.later_s += AGAIN_S
+        assert said == ["no answer within 1.50 s", "it answers"]
+        assert (len(first.requests), first.gone) == (3, 1)
+        assert [r["fragment_id"] for r in first.requests] == [r["fragment_id"] for r in second.requests]
+        first.behaviours = second.behaviours = [does.hangs]
+        asked = [asyncio.create_task(client.ask()) for _ in range(2)]
+        await does.until(lambda: len(first.requests) == len(second.requests) == 4, "one request each")
+        await client.dub_client.close()
+        assert all(task.cancelled() for task in asked)
+
+    def tried(lines: list[Any]) -> list[Any]:
+        return [x for x in lines if x["event"] == "sts_tried_again"]
+
+    def told(lines: list[Any], copies: int) -> bool:
+        return len(tried(lines)) == min(copies, 1)
+
+    with_services(scenario)
+
+
+def test_a_copy_makes_room_for_a_phrase() -> None:
+    async def scenario(client: Client, first: Service, second: Service) -> None:
+        first.behaviours = [does.refuses(500, "MODEL_ERROR", retryable=True), does.hangs]
+        assert isinstance(await client.ask(left_s=40), Dubbed)
+        client.later_s = AGAIN_S
+        assert isinstance(await client.ask(left_s=40), Dubbed)
+        await does.until(lambda: len(first.requests) == 2, "the copy")
+        second.behaviours = [does.hangs]
+        asked = asyncio.create_task(client.ask(left_s=40))
+        await does.until(lambda: first.gone == 1, "the copy to be given up")
+        assert not asked.done()
+        await client.dub_client.close()
+
+    with_services(scenario, max_in_flight=1, timeout_s=40)
+
+
+def test_the_breakers_are_apart_named_in_the_log_and_the_best_one_is_shown() -> None:
+    async def scenario(client: Client, first: Service, second: Service) -> None:
+        first.behaviours = second.behaviours = [does.refuses(500, "MODEL_ERROR")]
+        with capture_logs() as lines:
+            states = []
+            for _ in range(5):
+                await client.fail()
+                states.append(client.metric("worker_sts_breaker_state"))
+            second.behaviours = [does.answers]
+            assert isinstance(await client.ask(), Dubbed)
+            second.behaviours = [does.refuses(500, "MODEL_ERROR")]
+            for _ in range(3):
+                await client.fail()
+        opened = [x["service"] for x in lines if x["event"] == "sts_breaker" and x["state"] == "open"]
+        assert states == [0, 0, 0, 0, 0]
+        assert opened == [first.url + "/", second.url + "/"]
+        assert client.metric("worker_sts_breaker_state") == 2
+        assert (await client.fail()).reason == "breaker_open"
+
+    with_services(scenario, breaker_failures=3)
 
 
 def every(kind: type[Exception]) -> set[type[Exception]]:

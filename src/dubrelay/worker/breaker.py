@@ -31,13 +31,15 @@ class Breaker:
 
     def allow(self, now: float) -> bool:
         """Whether a phrase may be asked for. A True while half-open is the probe: its outcome must be told."""
-        if self.state == "closed":
-            return True
-        if now - self._since < self._open_s:
-            return False
+        allowed = self.would_allow(now)
+        if allowed and self.state != "closed":
+            self.state, self._since = "half_open", now
+        return allowed
+
+    def would_allow(self, now: float) -> bool:
+        """What `allow` would say, without a probe being let through."""
         # A probe whose outcome never came counts for nothing: the next one may pass.
-        self.state, self._since = "half_open", now
-        return True
+        return self.state == "closed" or now - self._since >= self._open_s
 
     def success(self, now: float, rtt_s: float, budget_s: float) -> None:
         """An answer of use came after `rtt_s`; it was of use for `budget_s`."""

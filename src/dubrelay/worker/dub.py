@@ -1,4 +1,8 @@
-"""The client of the STS service: one phrase in, dubbed speech or a reason out, always before its deadline."""
+"""The client of the STS services: one phrase in, dubbed speech or a reason out, always before its deadline.
+
+A phrase is sent to one service at a time (replicas.py says which). What is given up is given up on the wire as well:
+the connection is closed, so that the service can stop working for nobody.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,9 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx2
 import numpy as np
@@ -33,8 +37,10 @@ from dubrelay.wire.fragment import (
 )
 from dubrelay.wire.status import FallbackReason
 from dubrelay.worker.answer import Dubbed, NoSpeech, PhraseFailed, checked
-from dubrelay.worker.breaker import STATE_NUMBER, Breaker
+from dubrelay.worker.breaker import STATE_NUMBER
 from dubrelay.worker.cut import Span
+from dubrelay.worker.replicas import Replica, Replicas
+from dubrelay.worker.trust import verification
 
 __all__ = ["DubClient", "DubMetrics", "Dubbed", "NoSpeech", "PhraseFailed", "failure_of"]
 
@@ -45,6 +51,9 @@ _FAIR_S = 1.0
 _WAY_BACK_S = 0.05
 """What the service is told to leave of the time for the answer's way."""
 _BACK_OFF_S = 0.2
+"""Before the same service is asked again."""
+_CONNECT_S = 2.0
+"""A machine that takes no connection within this is not there; one lost packet costs a second."""
 _KEEP_ALIVE_S = 60.0
 _RTT_MS = (50, 100, 200, 300, 500, 750, 1000, 1500, 2000, 3000, 4000, 6000, 8000, 12000)
 
@@ -71,7 +80,9 @@ class DubMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.in_flight = Gauge("worker_inflight_fragments", "Phrases that are being dubbed", registry=registry)
-        self.breaker_state = Gauge("worker_sts_breaker_state", "0 closed, 1 half-open, 2 open", registry=registry)
+        self.breaker_state = Gauge(
+            "worker_sts_breaker_state", "0 closed, 1 half-open, 2 open: the best of all services", registry=registry
+        )
         self.rtt_ms = Histogram(
             "worker_sts_rtt_ms", "Round trip of a request that was answered", buckets=_RTT_MS, registry=registry
         )
@@ -89,10 +100,15 @@ class _Task:
     context: Context
     ends_at: float
     """By the client's clock."""
+    too_late: FallbackReason
+    """What it means when that time has come."""
 
 
 class DubClient:
-    """One stream's client; used on one event loop. Nothing that the service does is felt longer than the deadline."""
+    """One stream's client; used on one event loop. Nothing that a service does is felt longer than the deadline.
+
+    ConfigError when the CAs that are to be trusted cannot be read.
+    """
 
     def __init__(
         self,
@@ -106,15 +122,18 @@ class DubClient:
     ) -> None:
         self._settings, self._stream_id, self._log, self._metrics = settings, stream_id, log, metrics
         self._clock, self._chance = clock, chance
-        self._breaker = Breaker(settings.breaker_failures, settings.breaker_open_s)
-        self._in_flight = 0
-        self._url = settings.url.rstrip("/") + PROCESS_PATH
-        self._http: httpx2.AsyncClient | None = None
+        self._replicas = Replicas(settings.urls, settings.breaker_failures, settings.breaker_open_s)
+        self._asking: set[asyncio.Task[object]] = set()
+        self._trial: asyncio.Task[None] | None = None
+        self._http = self._connections()
 
     async def close(self) -> None:
-        if self._http is not None:
-            await self._http.aclose()
-            self._http = None
+        """Nobody waits any more: what is on its way is given up, and every connection is closed."""
+        leaving = [*self._asking, *([self._trial] if self._trial else [])]
+        for task in leaving:
+            task.cancel()
+        await asyncio.gather(*leaving, return_exceptions=True)
+        await self._http.aclose()
 
     async def dub(
         self,
@@ -129,19 +148,27 @@ class DubClient:
     ) -> Dubbed | NoSpeech:
         """The answer for a phrase: `samples` is (n,) at 16 kHz, `room_ms` what the dub may last.
 
-        Returns or raises PhraseFailed within min(timeout_s, time_left_s()), retries included.
+        Returns or raises PhraseFailed within min(timeout_s, time_left_s()), retries included. Cancelling it closes the
+        connection.
         """
-        if self._in_flight >= self._settings.max_in_flight:
-            raise PhraseFailed("overload", f"{self._in_flight} phrases are being dubbed already")
+        if len(self._asking) >= self._settings.max_in_flight:
+            raise PhraseFailed("overload", f"{len(self._asking)} phrases are being dubbed already")
         left_s = time_left_s()
         if left_s < _LEAST_S:
             raise PhraseFailed("deadline", f"only {left_s:.2f} s were left when the phrase had been heard")
-        if not self._breaker.allow(self._clock()):
+        service = self._replicas.take(self._clock())
+        if service is None:
             raise PhraseFailed("breaker_open", "the speech service failed too often; waiting before it is asked again")
-        audio = Audio.from_samples(samples, fragment.RATE_HZ)
         limit_s = min(self._settings.timeout_s, left_s)
         task = _Task(
-            fragment_id or uuid.uuid4().hex, sequence, audio, room_ms, languages, context, self._clock() + limit_s
+            fragment_id or uuid.uuid4().hex,
+            sequence,
+            Audio.from_samples(samples, fragment.RATE_HZ),
+            room_ms,
+            languages,
+            context,
+            self._clock() + limit_s,
+            "deadline" if left_s <= limit_s else "timeout",
         )
         log = self._log.bind(
             fragmentId=task.fragment_id,
@@ -150,67 +177,125 @@ class DubClient:
             duration_ms=len(span) * 1000 // RATE_HZ,
         )
         async with self._counted():
-            return await self._watched(task, limit_s, "deadline" if left_s <= limit_s else "timeout", log)
+            answer = await self._answer(task, service, log)
+        self._try_another(task, limit_s, log)
+        return answer
 
     @asynccontextmanager
     async def _counted(self) -> AsyncIterator[None]:
-        self._in_flight += 1
+        asking = asyncio.current_task()
+        assert asking is not None
+        self._asking.add(asking)
+        if self._trial and len(self._asking) >= self._settings.max_in_flight:
+            self._trial.cancel()
         self._show()
         try:
             yield
         finally:
-            self._in_flight -= 1
+            self._asking.discard(asking)
             self._show()
 
     def _show(self) -> None:
-        self._metrics.in_flight.set(self._in_flight)
-        self._metrics.breaker_state.set(STATE_NUMBER[self._breaker.state])
+        self._metrics.in_flight.set(len(self._asking))
+        self._metrics.breaker_state.set(STATE_NUMBER[self._replicas.state])
 
-    async def _watched(self, task: _Task, limit_s: float, too_late: FallbackReason, log: Logger) -> Dubbed | NoSpeech:
-        """Asks within the limit, and tells the breaker and the log how it went."""
-        before = self._breaker.state
-        try:
-            async with asyncio.timeout(limit_s):
-                answer = await self._with_retries(task, log)
-        except (PhraseFailed, TimeoutError) as e:
-            failure = e if isinstance(e, PhraseFailed) else PhraseFailed(too_late, f"no answer within {limit_s:.2f} s")
-            late = failure.reason in ("timeout", "deadline")
-            if not late or limit_s >= _FAIR_S:
-                self._breaker.failure(self._clock(), late=late)
-            log.warning("sts_failed", status="fallback", reason=failure.reason, message=failure.message)
-            raise failure from e
-        else:
-            self._breaker.success(self._clock(), answer.rtt_ms / 1000, limit_s)
-            status = "dubbed" if isinstance(answer, Dubbed) else "no_speech"
-            log.info("sts_answered", status=status, sts_rtt_ms=answer.rtt_ms)
-            return answer
-        finally:
-            if self._breaker.state != before:
-                log.warning("sts_breaker", state=self._breaker.state)
+    async def _answer(self, task: _Task, service: Replica, log: Logger) -> Dubbed | NoSpeech:
+        """Of `service`; when that fails, of another one at once, where one may be asked, or of the same after a pause.
 
-    async def _with_retries(self, task: _Task, log: Logger) -> Dubbed | NoSpeech:
-        for attempt in range(self._settings.retries):
+        Each is told once how it went: a failure that a retry at the same service made good is none.
+        """
+        asked, began, attempt = [service], self._clock(), 1
+        while True:
+            until = self._wait_until(task, asked, attempt)
             try:
-                return await self._attempt(task)
+                answer = await self._attempt(task, service, until)
+                break
             except PhraseFailed as e:
-                pause_s = max(e.retry_after_s, _BACK_OFF_S * 2**attempt * (0.5 + self._chance()))
-                if not e.retryable or self._clock() + pause_s + _LEAST_S > task.ends_at:
+                following, pause_s = self._following(task, asked, attempt, e)
+                why = {"service": service.name, "reason": e.reason, "message": e.message}
+                if following is not service:
+                    self._tell(service, until - began, e, log)
+                if following is None:
+                    log.warning("sts_failed", status="fallback", **why)
                     raise
-                log.warning("sts_retry", attempt=attempt + 1, pause_ms=round(pause_s * 1000), message=e.message)
+                log.warning("sts_retry", attempt=attempt, pause_ms=round(pause_s * 1000), **why)
                 await asyncio.sleep(pause_s)
-        return await self._attempt(task)
+                if following is not service:
+                    asked.append(following)
+                    service, began = following, self._clock()
+                attempt += 1
+        self._tell(service, until - began, answer, log)
+        status = "dubbed" if isinstance(answer, Dubbed) else "no_speech"
+        log.info("sts_answered", service=service.name, status=status, sts_rtt_ms=answer.rtt_ms)
+        return answer
 
-    async def _attempt(self, task: _Task) -> Dubbed | NoSpeech:
-        started = self._clock()
+    def _wait_until(self, task: _Task, asked: Sequence[Replica], attempt: int) -> float:
+        """Until when an attempt may take: with a retry left, another service may want some of the time."""
+        if attempt > self._settings.retries:
+            return task.ends_at
+        return self._replicas.wait_until(self._clock(), task.ends_at, asked)
+
+    def _following(
+        self, task: _Task, asked: Sequence[Replica], attempt: int, failure: PhraseFailed
+    ) -> tuple[Replica | None, float]:
+        """Who is asked after a failure, and after how long a pause."""
+        now = self._clock()
+        if attempt > self._settings.retries or not failure.retryable or now + _LEAST_S > task.ends_at:
+            return None, 0.0
+        if other := self._replicas.take(now, but=asked):
+            return other, 0.0
+        pause_s = max(failure.retry_after_s, _BACK_OFF_S * 2 ** (attempt - 1) * (0.5 + self._chance()))
+        return (asked[-1], pause_s) if now + pause_s + _LEAST_S <= task.ends_at else (None, 0.0)
+
+    def _tell(self, service: Replica, budget_s: float, outcome: Dubbed | NoSpeech | PhraseFailed, log: Logger) -> None:
+        """How it went at `service`, which had `budget_s` for it."""
+        now, before = self._clock(), service.breaker.state
+        if isinstance(outcome, PhraseFailed):
+            late = outcome.reason in ("timeout", "deadline")
+            if not late or budget_s >= _FAIR_S:
+                service.failed(now, late=late)
+        else:
+            service.answered(now, outcome.rtt_ms / 1000, budget_s)
+        if service.breaker.state != before:
+            log.warning("sts_breaker", service=service.name, state=service.breaker.state)
+        self._show()
+
+    def _try_another(self, task: _Task, limit_s: float, log: Logger) -> None:
+        """Sends a copy of an answered phrase to a service that failed before, if it is time to; nobody waits for it."""
+        if self._trial and not self._trial.done():
+            return
+        if service := self._replicas.take_due(self._clock()):
+            copy = replace(task, ends_at=self._clock() + limit_s)
+            self._trial = asyncio.create_task(self._tried(copy, service, limit_s, log))
+
+    async def _tried(self, copy: _Task, service: Replica, limit_s: float, log: Logger) -> None:
         try:
-            request = self._request(task, task.ends_at - started).model_dump_json().encode()
-            status, body, retry_after_s = await self._post(request)
+            answer = await self._attempt(copy, service, copy.ends_at)
+        except PhraseFailed as e:
+            log.info("sts_tried_again", service=service.name, message=e.message)
+            self._tell(service, limit_s, e, log)
+        else:
+            log.info("sts_tried_again", service=service.name, message="it answers")
+            self._tell(service, limit_s, answer, log)
+
+    async def _attempt(self, task: _Task, service: Replica, until: float) -> Dubbed | NoSpeech:
+        started = self._clock()
+        limit = asyncio.timeout(until - started)
+        try:
+            with service.asked(started):
+                async with limit:
+                    # All the time there is, even if another service shall have the last of it: to hurry costs voice.
+                    request = self._request(task, task.ends_at - started).model_dump_json().encode()
+                    status, body, retry_after_s = await self._post(service.url, request, until - started)
             rtt_ms = round((self._clock() - started) * 1000)
             self._metrics.rtt_ms.observe(rtt_ms)
             if status != httpx2.codes.OK:
                 raise _refusal(status, body, retry_after_s)
             return checked(body, task.fragment_id, _longest_ms(task), rtt_ms)
         except Exception as e:
+            if limit.expired():
+                reason = task.too_late if until == task.ends_at else "timeout"
+                raise PhraseFailed(reason, f"no answer within {until - started:.2f} s", retryable=True) from e
             raise failure_of(e) from e
 
     def _request(self, task: _Task, left_s: float) -> ProcessRequest:
@@ -225,11 +310,14 @@ class DubClient:
             timeout_ms=min(60_000, max(1, round((left_s - _WAY_BACK_S) * 1000))),
         )
 
-    async def _post(self, request: bytes) -> tuple[int, bytes, float]:
+    async def _post(self, url: str, request: bytes, limit_s: float) -> tuple[int, bytes, float]:
         """Status, body and Retry-After in seconds. The body is refused as soon as it is too large, not after."""
-        self._http = self._http or self._connected()
         body = bytearray()
-        async with self._http.stream("POST", self._url, content=request) as response:
+        url = url.rstrip("/") + PROCESS_PATH
+        # TCP and TLS may each take so long. Half of the time at most: the library forgets a connection that is
+        # cancelled in its handshake, instead of closing it.
+        timeout = httpx2.Timeout(None, connect=min(_CONNECT_S, limit_s / 2))
+        async with self._http.stream("POST", url, content=request, timeout=timeout) as response:
             async for chunk in response.aiter_raw():
                 body += chunk
                 if len(body) > MAX_BODY_BYTES:
@@ -237,14 +325,15 @@ class DubClient:
             retry_after = response.headers.get("retry-after", "")
             return response.status_code, bytes(body), float(retry_after) if retry_after.isdecimal() else 0.0
 
-    def _connected(self) -> httpx2.AsyncClient:
+    def _connections(self) -> httpx2.AsyncClient:
         headers = {"content-type": "application/json", "accept-encoding": "identity"}
         if key := self._settings.key.get_secret_value():
             headers["authorization"] = f"Bearer {key}"
+        most = self._settings.max_in_flight * len(self._settings.urls)  # none is closed to make room for another
         return httpx2.AsyncClient(
             headers=headers,
-            timeout=self._settings.timeout_s,  # per read; the deadline of the whole is kept in _watched
-            limits=httpx2.Limits(max_connections=self._settings.max_in_flight, keepalive_expiry=_KEEP_ALIVE_S),
+            verify=verification(self._settings.ca_file),
+            limits=httpx2.Limits(max_connections=most, keepalive_expiry=_KEEP_ALIVE_S),
             trust_env=False,  # only config.load reads the environment
         )
 
