@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -62,6 +63,7 @@ class _Phrase:
     answered_at: int | None = None
     message: str = ""
     margin_ms: int | None = None
+    asked: Future[None] | None = None
 
 
 class Phrases:
@@ -163,6 +165,9 @@ class Phrases:
             original = self._timeline.original(at, max(count, kept))
             self._timeline = self._new_timeline()
             self._timeline.write_original(at, original)
+            for phrase in self._phrases.values():
+                if phrase.asked is not None:
+                    phrase.asked.cancel()
             self._phrases.clear()
         return original[:count]
 
@@ -201,10 +206,11 @@ class Phrases:
     def _begin(self, span: Span) -> None:
         sequence, self._sequence = self._sequence, self._sequence + 1
         with self._lock:
-            self._phrases[sequence] = _Phrase(span, self._desk, self._now())
-            self._timeline.add(sequence, span)
+            phrase = self._phrases[sequence] = _Phrase(span, self._desk, self._now())
+            if not self._timeline.add(sequence, span):
+                return
             deadline_ns = time_of(self._timeline.deadline(sequence)) + self._latency_ns
-        asyncio.run_coroutine_threadsafe(self._dub(sequence, span, deadline_ns), self._loop)
+            phrase.asked = asyncio.run_coroutine_threadsafe(self._dub(sequence, span, deadline_ns), self._loop)
 
     # --- the event loop's thread
 

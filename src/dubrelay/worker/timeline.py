@@ -161,12 +161,16 @@ class Timeline:
             self._background.write(at, samples)
             self._background_runs.add(at, at + len(samples))
 
-    def add(self, sequence: int, span: Span) -> None:
-        """A phrase that will be dubbed, if all goes well. Spans come in order and do not overlap."""
+    def add(self, sequence: int, span: Span) -> bool:
+        """A phrase that will be dubbed, if all goes well. Spans come in order and do not overlap.
+
+        False when it is known too late: its fate is decided, and nobody needs to be asked for it.
+        """
         phrase = _Phrase(sequence, span)
         self._phrases.append(phrase)
         if span.start < self._rendered:
             self._decide(phrase)
+        return phrase.pending
 
     def deadline(self, sequence: int) -> int:
         """The output position at which the phrase's fate is decided: an answer must be there before it is rendered."""
