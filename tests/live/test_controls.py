@@ -38,7 +38,7 @@ def test_what_is_heard_follows_the_operator_and_each_phrase_leaves_its_trace(med
             media.rtmp("live/x/out"),
             directory=tmp_path,
             latency_s=6,
-            sts=StsClient(url=sts.url),
+            sts=StsClient(urls=[sts.url]),
             trace=Trace(sounds=True),
             paths=paths,
         ) as worker,

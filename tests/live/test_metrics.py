@@ -67,7 +67,7 @@ def test_each_metric_moves_when_what_it_counts_is_caused(media: MediaMtx, tmp_pa
             f"rtmp://127.0.0.1:{network.port}/live/x/out",
             directory=tmp_path,
             latency_s=LATENCY_S,
-            sts=StsClient(url=liar.service.url, retries=0, timeout_s=2, breaker_failures=5, breaker_open_s=1),
+            sts=StsClient(urls=[liar.service.url], retries=0, timeout_s=2, breaker_failures=5, breaker_open_s=1),
         ) as worker,
     ):
         liar.service.behaviours[:] = FATES

@@ -25,7 +25,7 @@ BLOCK = 9_600
 
 @pytest.fixture
 def phrases() -> Iterator[Phrases]:
-    settings = Settings(trace=Trace(phrases=0), sts_client=StsClient(url="http://127.0.0.1:9"))
+    settings = Settings(trace=Trace(phrases=0), sts_client=StsClient(urls=["http://127.0.0.1:9"]))
     stream = WorkerSettings.for_stream(settings, "x", "run-1", "rtmp")
     reporter = Reporter()
     clock = itertools.count(0, time_of(BLOCK))

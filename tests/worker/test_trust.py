@@ -17,7 +17,7 @@ from certificates import Certificate, certificate
 from dubrelay import config, logs
 from dubrelay.doctor import Row, _services
 from dubrelay.errors import ConfigError
-from dubrelay.wire.fragment import Context
+from dubrelay.wire.fragment import Context, Languages
 from dubrelay.wire.worker import WorkerSettings
 from dubrelay.worker.cut import Span
 from dubrelay.worker.dub import Dubbed, DubClient, DubMetrics, PhraseFailed
@@ -25,6 +25,8 @@ from dubrelay.worker.trust import verification
 from lying_service import serving, until
 
 pytestmark = pytest.mark.service
+
+LANGUAGES = Languages(source_language="en", target_language="es")
 
 
 @pytest.fixture
@@ -34,10 +36,10 @@ def made(tmp_path: Path) -> Certificate:
 
 async def ask(url: str, ca_file: Path | None, left_s: float = 5.0) -> Dubbed | PhraseFailed:
     settings = config.StsClient(urls=[url], ca_file=ca_file)
-    client = DubClient(settings, config.Dub(), "abc", logs.get(), DubMetrics(CollectorRegistry()))
+    client = DubClient(settings, "abc", logs.get(), DubMetrics(CollectorRegistry()))
     span, sound = Span(0, 48_000, True, 0, 48_000), np.zeros(16_000, np.float32)
     try:
-        answer = await client.dub(1, span, sound, 1_000, lambda: left_s, Context())
+        answer = await client.dub(1, span, sound, 1_000, lambda: left_s, LANGUAGES, Context())
         assert isinstance(answer, Dubbed)
         return answer
     except PhraseFailed as e:

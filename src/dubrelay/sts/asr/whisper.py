@@ -33,6 +33,8 @@ _TOKENS_PER_S = 12
 _ALIGNED_FRAME_MS = 20
 
 _LEAST_LOGPROB = -1.0
+_DOUBTFUL_LOGPROB, _DOUBTFUL_NO_SPEECH = -0.6, 0.6
+"""Both together are refused, either alone is not."""
 _MOST_REPETITION = 2.0
 _MOST_CHARACTERS_PER_S = 30.0
 _STOCK_PHRASE = re.compile(
@@ -64,6 +66,8 @@ class _Heard:
             return "more text than can be said in that time"
         if self.logprob < _LEAST_LOGPROB:
             return f"unsure (log probability {self.logprob:.2f})"
+        if self.logprob < _DOUBTFUL_LOGPROB and self.no_speech > _DOUBTFUL_NO_SPEECH:
+            return f"hardly speech (probability of none {self.no_speech:.2f}, log probability {self.logprob:.2f})"
         if _STOCK_PHRASE.fullmatch(self.text) and (self.no_speech > 0.2 or self.logprob < -0.7):
             return "a stock phrase that is heard in noise"
         return ""
