@@ -32,7 +32,8 @@ class RunningOrchestrator:
         host, port = settings.orchestrator.host, settings.orchestrator.port
         self._server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
-        self.http = httpx2.Client(base_url=settings.orchestrator.url, timeout=5, trust_env=False)
+        expires = httpx2.Limits(keepalive_expiry=2)  # before the server ends it: a request would meet its end
+        self.http = httpx2.Client(base_url=settings.orchestrator.url, timeout=5, trust_env=False, limits=expires)
 
     def __enter__(self) -> Self:
         self._thread.start()
