@@ -25,6 +25,20 @@ def arguments(description: str, **defaults: float | str) -> argparse.Namespace:
     return parser.parse_args()
 
 
+def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Prints rows that have the same keys."""
+    table = Table(title=title, title_justify="left")
+    for key in rows[0] if rows else ():
+        table.add_column(key, justify="left" if isinstance(rows[0][key], str) else "right")
+    for row in rows:
+        table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
+    _console().print(table)
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else 150)
+
+
 def finish(
     title: str,
     rows: Sequence[Mapping[str, Any]],
@@ -32,18 +46,12 @@ def finish(
     *,
     missed: bool,
     json_file: Path | None,
+    also: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> int:
-    """Prints rows (all with the same keys) and the summary; 1 when a goal was missed."""
-    console = Console(width=None if sys.stdout.isatty() else 150)
-    table = Table(title=title, title_justify="left")
-    for key in rows[0] if rows else ():
-        table.add_column(key, justify="left" if isinstance(rows[0][key], str) else "right")
-    for row in rows:
-        table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
-    console.print(table)
-    console.print(("MISSED: " if missed else "ok: ") + summary, highlight=False)
+    """Prints rows (all with the same keys) and the summary; 1 when a goal was missed; `also` is for the file only."""
+    show(title, rows)
+    _console().print(("MISSED: " if missed else "ok: ") + summary, highlight=False)
     if json_file is not None:
-        json_file.write_text(
-            json.dumps({"title": title, "rows": list(rows), "missed": missed}, indent=1), encoding="utf-8"
-        )
+        figures = {"title": title, "rows": list(rows), "missed": missed, **(also or {})}
+        json_file.write_text(json.dumps(figures, indent=1), encoding="utf-8")
     return int(missed)

@@ -16,6 +16,7 @@ from typing import Self
 from dubrelay.worker.pipeline import Gst, make
 
 AUDIO, VIDEO, SCRIPT = 8, 9, 18
+FILE_HEADER = b"FLV\x01\x05" + (9).to_bytes(4, "big") + bytes(4)
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ def tags_of(file: Path) -> list[Tag]:
         tags.append(Tag(data[at], stamp, data[at + 11 : at + 11 + size]))
         at += 11 + size + 4
     return tags
+
+
+def write_tags(file: Path, tags: Iterable[Tag]) -> Path:
+    file.write_bytes(FILE_HEADER + b"".join(tag.to_bytes() for tag in tags))
+    return file
 
 
 def moved(tags: Iterable[Tag], to: Callable[[int], int]) -> Iterator[tuple[float, Tag]]:
