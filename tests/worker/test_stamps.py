@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dubrelay.worker.stamps import EARLY_NS, Lateness, Stamps, pace_ppm
+from dubrelay.worker.stamps import EARLY_NS, Lateness, Pace, Stamps, pace_ppm
 
 pytestmark = pytest.mark.unit
 
@@ -85,3 +85,25 @@ def test_a_burst_does_not_count_as_lateness() -> None:
     for n in range(200):
         lateness.note(EARLY_NS if n % 10 else 5 * MS, n * 100 * MS)
     assert lateness.grown == 0
+
+
+def frames(pace: Pace, seconds: float, rate_hz: int, announced_hz: int) -> None:
+    """Stamps are those of FLV: whole milliseconds."""
+    for n in range(int(seconds * rate_hz / 1024)):
+        pace.note(n * 1024 * 1000 // rate_hz * MS, 1024 * S // announced_hz)
+
+
+@pytest.mark.parametrize(("rate_hz", "other"), [(48_000, False), (44_100, True), (32_000, True), (96_000, True)])
+def test_sound_of_another_rate_than_announced_is_noticed(rate_hz: int, other: bool) -> None:
+    pace = Pace()
+    frames(pace, 11, rate_hz, announced_hz=48_000)
+    assert pace.other is other
+
+
+def test_a_pause_or_a_lost_frame_is_no_other_pace_and_the_right_one_is_noticed_again() -> None:
+    pace = Pace()
+    frames(pace, 11, 44_100, announced_hz=48_000)
+    for n in range(1000):
+        if n % 40 and not 300 < n < 500:
+            pace.note(60 * S + n * 21 * MS, 21 * MS)
+    assert not pace.other

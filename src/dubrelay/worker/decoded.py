@@ -9,6 +9,7 @@ from typing import Protocol
 from dubrelay.audio import CHANNELS, RATE_HZ, Samples, from_pcm, sample_at, time_of, to_pcm
 from dubrelay.wire.control import Control, Programme
 from dubrelay.worker.sound import DECODERS, LATE_NS, Codec, Graph, SoundGraph, Step
+from dubrelay.worker.stamps import Pace
 
 _PCM = f"audio/x-raw,format=S16LE,layout=interleaved,rate={RATE_HZ},channels={CHANNELS}"
 _PRIMING_SAMPLES = 1024
@@ -62,6 +63,7 @@ class DecodedSound:
         self._next_heard: int | None = None
         self._heard_at = time.monotonic()
         self._paused = True
+        self._pace = Pace()
         graph.speak(_PCM)
 
     @property
@@ -75,6 +77,10 @@ class DecodedSound:
     def obey(self, control: Control) -> None:
         self._track.obey(control)
 
+    @property
+    def of_other_pace(self) -> bool:
+        return self._pace.other
+
     def way_in(self, codec: Codec) -> Sequence[Step]:
         return (DECODERS[codec.name],)
 
@@ -87,6 +93,7 @@ class DecodedSound:
         for block in blocks:
             samples = from_pcm(block.data)
             at = sample_at(block.at)
+            self._pace.note(block.at, time_of(len(samples)))
             if self._next_heard is not None and abs(at - self._next_heard) <= _TIMESTAMP_JITTER_SAMPLES:
                 at = self._next_heard
             self._next_heard = at + len(samples)

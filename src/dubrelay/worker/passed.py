@@ -15,6 +15,7 @@ from dubrelay.errors import ConfigError
 from dubrelay.wire.control import Control, Programme
 from dubrelay.worker.aac import DEFAULT_CONFIG, DEFAULT_FORMAT, AacFormat, parse_config
 from dubrelay.worker.sound import DECODERS, LATE_NS, Block, Codec, Graph, SoundGraph, Step
+from dubrelay.worker.stamps import Pace
 
 GRAPH = SoundGraph(heard="identity name=audio silent=true ! audio/mpeg,mpegversion=4,stream-format=raw")
 _LOOSE_FRAMES = 3
@@ -53,6 +54,11 @@ class PassedSound:
         self._cursor: int | None = None
         self._last = 0
         self._silent = True
+        self._pace = Pace()
+
+    @property
+    def of_other_pace(self) -> bool:
+        return self._pace.other
 
     def obey(self, control: Control) -> None:
         """Silence is made of silent frames; each overlaps with the one before it, which is the crossfade."""
@@ -76,6 +82,7 @@ class PassedSound:
 
     def take_in(self) -> None:
         for block in self._graph.pull():
+            self._pace.note(block.at, self._coded_as(None).format.frame_ns)
             frame = replace(block, at=block.at - self._delay_ns)
             while self._frames and self._frames[-1].at > frame.at + _LEAPT_NS:
                 self._frames.pop()

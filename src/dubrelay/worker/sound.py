@@ -80,4 +80,8 @@ class Sound(Protocol):
     def queue_ms(self) -> float:
         """Sound that waits to be listened to."""
 
+    @property
+    def of_other_pace(self) -> bool:
+        """It comes faster or slower than its coding says."""
+
     def close(self) -> None: ...

@@ -43,6 +43,10 @@ _ENDS_AGAIN = (
     "it ends again and again; MediaMTX's log says why (over RTMP it cannot hand on interlaced pictures with B-frames: "
     "set the encoder to progressive)"
 )
+_OTHER_PACE = (
+    "its sound comes at another pace than it is announced with: the publisher changed its format in mid-stream "
+    "and MediaMTX hands on the old one; let the publisher connect anew"
+)
 
 
 class Source:
@@ -93,7 +97,7 @@ class Source:
             if now - connection.since > _BRIEF_S:
                 self._brief = 0
             if self._brief < _HOPELESS:
-                self.message = ""
+                self.message = _OTHER_PACE if self._sound.of_other_pace else ""
 
     def _watch(self, connection: _Connection, now: float) -> None:
         limit_s = _SILENT_S if connection.anchored else _CONNECT_S

@@ -57,6 +57,35 @@ class Lateness:
         self._least, self._until = None, now + _WINDOW_NS
 
 
+_PACE_WINDOW_NS = 5_000_000_000
+_PAUSE_NS = 100_000_000
+_OTHER = 0.05
+
+
+class Pace:
+    """Whether sound lasts as long as its stamps say that it does.
+
+    An encoder that changes its sampling rate in mid-stream announces it, but MediaMTX does not hand that on: readers go
+    on at the old rate, and nothing but the stamps tells.
+    """
+
+    def __init__(self) -> None:
+        self._since: int | None = None
+        self._covered = self._end = 0
+        self.other = False
+        """As of the latest whole window; lost frames alone do not make it so."""
+
+    def note(self, at: int, duration: int) -> None:
+        """Sound of that length came, for that time."""
+        if self._since is None or abs(at - self._end) > _PAUSE_NS:
+            self._since, self._covered = at, 0
+        elif at - self._since >= _PACE_WINDOW_NS:
+            self.other = abs(self._covered / (at - self._since) - 1) > _OTHER
+            self._since, self._covered = at, 0
+        self._covered += duration
+        self._end = at + duration
+
+
 _SETTLES_IN_S = 60
 _MOST_PPM = 500
 
