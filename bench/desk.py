@@ -153,5 +153,7 @@ def talking_to(log: Path) -> Iterator[IO[bytes]]:
     with log.open("wb") as file, os.fdopen(os.dup(2), "wb", buffering=0) as terminal:
         os.dup2(file.fileno(), 2)
         logs.setup("bench", "info", "json")
-        yield terminal
-        os.dup2(terminal.fileno(), 2)
+        try:
+            yield terminal
+        finally:
+            os.dup2(terminal.fileno(), 2)

@@ -41,7 +41,6 @@ _APART_NS = 1_800_000_000
 """Sound and picture that come together may be of times that far from each other: tracks may be interleaved badly, but
 flvdemux moves a track by 2 s or more without a word when it leaps or was away."""
 _PROMPT_NS = 600_000_000
-_NEVER_NS = -_PROMPT_NS
 
 ELEMENTS = (
     "aacparse",
@@ -131,8 +130,9 @@ class MediaPipeline:
         """Blocks of sound that have come in so far."""
         self.apart = False
         """Sound came that is not of the time of the picture that came with it."""
-        self._pulled_at = self._picture_at = 0
-        self._picture_came_at = _NEVER_NS
+        self.picture_at = 0
+        """Running time of the picture that came in last; 0 before the first."""
+        self._pulled_at, self._picture_came_at = 0, _NEVER_NS
         # The muxer's first deadline counts from 0, not from its first buffer: the first picture would go too early.
         self._pictures_out: Gst.Pad = self._video_queue.get_static_pad("src")
         self._held: int | None = self._pictures_out.add_probe(Gst.PadProbeType.BLOCK_DOWNSTREAM, self._hold)
@@ -158,11 +158,11 @@ class MediaPipeline:
 
     def new_source(self) -> None:
         """What comes from now on has nothing to do with what came."""
-        self.apart, self._picture_came_at = False, _NEVER_NS
+        self.apart, self._picture_came_at = False, 0
 
     def picture_came(self, at: int, now: int) -> None:
         """A picture of running time `at` came in. Called on GStreamer's threads."""
-        self._picture_at, self._picture_came_at = at, now
+        self.picture_at, self._picture_came_at = at, now
 
     def pull(self) -> list[Block]:
         """All sound that has come in since the last call, in order; none when it is `apart`."""
@@ -176,7 +176,7 @@ class MediaPipeline:
             at = sample.get_segment().to_running_time(Gst.Format.TIME, buffer.pts)
             if at != Gst.CLOCK_TIME_NONE:
                 blocks.append(Block(at, buffer.extract_dup(0, buffer.get_size())))
-        if blocks and comparable and abs(blocks[-1].at - self._picture_at) > _APART_NS:
+        if blocks and comparable and abs(blocks[-1].at - self.picture_at) > _APART_NS:
             self.apart = True
             return []
         return blocks

@@ -37,6 +37,9 @@ class Sink:
         self.connects = 0
         self.joins = 0
         """Connections that took something."""
+        self.lost_ms = 0
+        """Of what was ready to be sent, from the end of one connection to the key frame that the next began with."""
+        self._lost_from: int | None = None
         self.message = ""
 
     @property
@@ -111,7 +114,16 @@ class Sink:
         self._element = element
         self._pipeline.gate.set_property("drop", False)
         self._armed = False
-        self._log.info("output_connecting", url=redact_url(self._url), attempt=self.connects, delay_ms=age_ns // 10**6)
+        lost_ms = 0 if self._lost_from is None else max(0, buffer.pts - self._lost_from) // 10**6
+        self.lost_ms += lost_ms
+        self._lost_from = None
+        self._log.info(
+            "output_connecting",
+            url=redact_url(self._url),
+            attempt=self.connects,
+            delay_ms=age_ns // 10**6,
+            lost_ms=lost_ms,
+        )
         return Gst.PadProbeReturn.REMOVE
 
     def _close(self, why: str) -> None:
@@ -123,6 +135,7 @@ class Sink:
         self._pipeline.graph.remove(element)
         dispose(element)
         self.message = f"output {redact_url(self._url)}: {why}"
+        self._lost_from = self._pipeline.now() - self._pipeline.latency_ns  # about what was leaving just now
         self._log.warning("output_lost", url=redact_url(self._url), reason=why)
         self._retry_at = time.monotonic() + self._retry_s
         self._retry_s = min(self._retry_s * 2, _RETRY_S[1])

@@ -63,6 +63,8 @@ class Source:
         self.connects = 0
         self.joins = 0
         """Connections that delivered something."""
+        self.lost_ms = 0
+        """Time without a picture, from one connection to the next, in all."""
         self.message = ""
 
     @property
@@ -139,12 +141,19 @@ class Source:
         self.connects += 1
         self._pipeline.new_source()
         kind = _RtspConnection if self._url.startswith("rtsp") else _RtmpConnection
-        self._connection = kind(self._pipeline, self._sound, self._url, self.connects, self._on_anchor)
+        first = (self._on_anchor, self._on_first_picture)
+        self._connection = kind(self._pipeline, self._sound, self._url, self.connects, first)
         self._log.debug("input_connecting", url=redact_url(self._url), attempt=self.connects)
 
     def _on_anchor(self, running_ns: int) -> None:
         self.joins += 1
         self._sound.begin(running_ns)
+
+    def _on_first_picture(self, at: int) -> None:
+        if self._pipeline.picture_at:
+            lost_ms = max(0, at - self._pipeline.picture_at) // 10**6
+            self.lost_ms += lost_ms
+            self._log.info("input_back", url=redact_url(self._url), attempt=self.connects, no_picture_ms=lost_ms)
 
     def _close(self, why: str) -> None:
         assert self._connection is not None
@@ -159,11 +168,16 @@ class Source:
         self._retry_s = min(self._retry_s * 2, _RETRY_S[1])
 
 
+_OnFirst = tuple[Callable[[int], None], Callable[[int], None]]
+"""What is told the running time of a connection's first buffer, and of its first picture."""
+
+
 class _Connection:
     """The elements of one connection, from the network to the two pads of the fixed graph."""
 
-    def __init__(self, pipeline: MediaPipeline, sound: Sound, number: int, on_first: Callable[[int], None]) -> None:
-        self._pipeline, self._sound, self._number, self._on_first = pipeline, sound, number, on_first
+    def __init__(self, pipeline: MediaPipeline, sound: Sound, number: int, on_first: _OnFirst) -> None:
+        self._pipeline, self._sound, self._number = pipeline, sound, number
+        self._on_first, self._on_first_picture = on_first
         self._elements: list[Gst.Element] = []
         self._handlers: list[tuple[Gst.Element, int]] = []
         self._lock = Lock()
@@ -249,6 +263,8 @@ class _Connection:
     def _on_picture(self, pad: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
         now = self._pipeline.now()
         at = self._placed(pad, info.get_buffer(), now)
+        if not self.pictures:
+            self._on_first_picture(at)
         self._pipeline.picture_came(at, now)
         self.pictures += 1
         if not self.anchored:
@@ -285,9 +301,7 @@ class _Connection:
 
 
 class _RtmpConnection(_Connection):
-    def __init__(
-        self, pipeline: MediaPipeline, sound: Sound, url: str, number: int, on_first: Callable[[int], None]
-    ) -> None:
+    def __init__(self, pipeline: MediaPipeline, sound: Sound, url: str, number: int, on_first: _OnFirst) -> None:
         super().__init__(pipeline, sound, number, on_first)
         self._stamps = Stamps()
         self._moved: set[Gst.Pad] = set()
@@ -329,9 +343,7 @@ class _RtmpConnection(_Connection):
 
 
 class _RtspConnection(_Connection):
-    def __init__(
-        self, pipeline: MediaPipeline, sound: Sound, url: str, number: int, on_first: Callable[[int], None]
-    ) -> None:
+    def __init__(self, pipeline: MediaPipeline, sound: Sound, url: str, number: int, on_first: _OnFirst) -> None:
         super().__init__(pipeline, sound, number, on_first)
         self._has_audio = False
         source = self._add("rtspsrc", location=url, protocols=4, latency=_RTSP_JITTER_MS, tcp_timeout=5_000_000)
