@@ -41,6 +41,7 @@ _APART_NS = 1_800_000_000
 """Sound and picture that come together may be of times that far from each other: tracks may be interleaved badly, but
 flvdemux moves a track by 2 s or more without a word when it leaps or was away."""
 _PROMPT_NS = 600_000_000
+_LONG_AGO = -_PROMPT_NS
 
 ELEMENTS = (
     "aacparse",
@@ -132,7 +133,8 @@ class MediaPipeline:
         """Sound came that is not of the time of the picture that came with it."""
         self.picture_at = 0
         """Running time of the picture that came in last; 0 before the first."""
-        self._pulled_at, self._picture_came_at = 0, _NEVER_NS
+        self._pulled_at = 0
+        self._picture_came_at = _LONG_AGO
         # The muxer's first deadline counts from 0, not from its first buffer: the first picture would go too early.
         self._pictures_out: Gst.Pad = self._video_queue.get_static_pad("src")
         self._held: int | None = self._pictures_out.add_probe(Gst.PadProbeType.BLOCK_DOWNSTREAM, self._hold)
@@ -158,7 +160,7 @@ class MediaPipeline:
 
     def new_source(self) -> None:
         """What comes from now on has nothing to do with what came."""
-        self.apart, self._picture_came_at = False, 0
+        self.apart, self._picture_came_at = False, _LONG_AGO
 
     def picture_came(self, at: int, now: int) -> None:
         """A picture of running time `at` came in. Called on GStreamer's threads."""
