@@ -4,11 +4,9 @@ and service, with proxies between them that refuse, reset, stall and drip. The s
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,10 +16,10 @@ from typing import IO
 import psutil
 
 from dubrelay import logs
-from dubrelay.config import Cut, Orchestrator, Settings, StsClient, Worker
+from dubrelay.config import Cut, Orchestrator, Paths, Settings, StsClient, Worker
 from dubrelay.wire.streams import StreamDetails
 from fault_proxy import FaultProxy, rtmp_kind
-from lying_service import Behaviour, answers, serving
+from lying_service import Liar
 from media import MediaMtx, free_mediamtx_settings, free_port, publish_command
 from running_orchestrator import RunningOrchestrator
 from running_sts import MOCK, RunningSts
@@ -100,26 +98,6 @@ class Desk:
         self.service_network.reset()
 
 
-class Liar:
-    """A speech service that lies, in a thread of its own."""
-
-    def __init__(self) -> None:
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
-        self.behaviours: list[Behaviour] = [answers]
-        self.port = 0
-
-    async def _serve(self) -> None:
-        async with serving() as service:
-            service.behaviours = self.behaviours
-            self.port = int(service.url.rsplit(":", 1)[1])
-            await asyncio.Event().wait()
-
-    def start(self) -> Liar:
-        self._thread.start()
-        wait_for(lambda: self.port, 10, "the lying service")
-        return self
-
-
 @contextmanager
 def desk(directory: Path, file: Path) -> Iterator[Desk]:
     real = free_mediamtx_settings()
@@ -134,10 +112,12 @@ def desk(directory: Path, file: Path) -> Iterator[Desk]:
             worker=Worker(latency_s=LATENCY_S),
             cut=Cut(),
             sts_client=client,
+            paths=Paths(state_dir=directory),
         )
+        liar = stack.enter_context(Liar())
         media = stack.enter_context(MediaMtx(directory, settings.model_copy(update={"mediamtx": real})))
         orchestrator = stack.enter_context(RunningOrchestrator(settings, WORKER))
-        made = Desk(directory, media, network, service_network, sts, Liar().start(), orchestrator, file)
+        made = Desk(directory, media, network, service_network, sts, liar, orchestrator, file)
         try:
             yield made
         finally:

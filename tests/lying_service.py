@@ -113,6 +113,10 @@ class Service:
         """Requests whose client closed the connection before it had its answer."""
         self.url = ""
 
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
     async def __call__(
         self, scope: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]], send: Send
     ) -> None:

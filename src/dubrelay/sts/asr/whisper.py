@@ -64,10 +64,9 @@ class _Heard:
             return "repeats itself"
         if len(self.text) / max(self.duration_s, 0.1) > _MOST_CHARACTERS_PER_S:
             return "more text than can be said in that time"
-        if self.logprob < _LEAST_LOGPROB:
-            return f"unsure (log probability {self.logprob:.2f})"
-        if self.logprob < _DOUBTFUL_LOGPROB and self.no_speech > _DOUBTFUL_NO_SPEECH:
-            return f"hardly speech (probability of none {self.no_speech:.2f}, log probability {self.logprob:.2f})"
+        doubtful = self.logprob < _DOUBTFUL_LOGPROB and self.no_speech > _DOUBTFUL_NO_SPEECH
+        if self.logprob < _LEAST_LOGPROB or doubtful:
+            return f"unsure (log probability {self.logprob:.2f}, of no speech {self.no_speech:.2f})"
         if _STOCK_PHRASE.fullmatch(self.text) and (self.no_speech > 0.2 or self.logprob < -0.7):
             return "a stock phrase that is heard in noise"
         return ""
