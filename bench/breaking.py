@@ -87,8 +87,8 @@ def heal(desk: Desk) -> None:
 
 def lie(behaviour: Behaviour) -> Callable[[Desk], None]:
     def begin(desk: Desk) -> None:
-        desk.liar.behaviours[:] = [behaviour]
-        desk.service(desk.liar.port)
+        desk.liar.service.behaviours[:] = [behaviour]
+        desk.service(desk.liar.service.port)
 
     return begin
 
