@@ -131,7 +131,7 @@ class Dubbing:
 
     def __init__(self, settings: Settings, pipeline: Pipeline, languages: Languages) -> None:
         paths, longest_s = settings.paths, settings.cut.max_phrase_s
-        separator = Separator(*models.deepfilternet(paths)) if settings.mix.separate else None
+        separator = Separator(models.deepfilternet(paths)) if settings.mix.separate else None
         self._listener = Listener(settings.cut, Vad(models.silero_vad(paths)), separator)
         ahead_s = _OVERRUN_S + longest_s + _KEPT_S  # a phrase is known when it has ended
         self._timeline = Timeline(settings.mix, settings.dub.fallback, 2 * longest_s + ahead_s + _KEPT_S)

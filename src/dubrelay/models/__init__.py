@@ -25,9 +25,22 @@ NAMES = tuple(FILES)
 
 _JOINED = ("whisper-base",)
 """Assembled as whole folders: their engine wants all files side by side."""
-_PREDICTOR, _SPEAKER, _RECORD = "predictor.onnx", "speaker.onnx", "built-from.json"
+_RECORD = "built-from.json"
 RECIPE = 1
-"""Raised when split.py makes other halves of the same model."""
+"""Raised when split.py makes other graphs of the same model."""
+
+
+class _Recut(NamedTuple):
+    """A file that set-up makes others of (split.py)."""
+
+    source: str
+    made: tuple[str, ...]
+
+
+_RECUT = {
+    "kokoro": _Recut("kokoro.onnx", ("predictor.onnx", "speaker.onnx")),
+    "deepfilternet": _Recut("DeepFilterNet3_onnx.tar.gz", ("streaming.onnx",)),
+}
 
 
 class KokoroFiles(NamedTuple):
@@ -59,32 +72,22 @@ def whisper(name: str, paths: Paths) -> Path:
 
 
 def kokoro(paths: Paths) -> KokoroFiles:
-    own = _own_folder("kokoro", paths)
-    built = _built("kokoro", paths)
-    try:
-        record = json.loads((built / _RECORD).read_text())
-    except (OSError, ValueError):
-        raise StartupError(f"model kokoro: {built / _RECORD} is missing or not readable: {_SETUP}") from None
-    source = _sha256([own / "kokoro.onnx"]) if own else _file("kokoro", "kokoro.onnx").sha256
-    if record.get("kokoro.onnx") != source or record.get("recipe") != RECIPE:
-        raise StartupError(f"model kokoro: {built} was made of another kokoro.onnx or by another release: {_SETUP}")
-    for name in (_PREDICTOR, _SPEAKER):
-        _verify(built / name, str(record.get(name)))
+    predictor, speaker = _recut("kokoro", paths)
     files = {n: _source("kokoro", n, paths) for n in ("voices.npz", "vocab.json")}
-    if not own:
+    if not _own_folder("kokoro", paths):
         for name, path in files.items():
             _verify(path, _file("kokoro", name).sha256)
-    return KokoroFiles(built / _PREDICTOR, built / _SPEAKER, files["voices.npz"], files["vocab.json"])
+    return KokoroFiles(predictor, speaker, files["voices.npz"], files["vocab.json"])
 
 
 def hibari(paths: Paths) -> Path:
     return _verified("hibari", paths)["hibari.onnx"]
 
 
-def deepfilternet(paths: Paths) -> tuple[Path, Path]:
-    """(the C library, the weights as tar.gz)."""
-    files = _verified("deepfilternet", paths)
-    return files["libdeepfilter.so"], files["DeepFilterNet3_onnx.tar.gz"]
+def deepfilternet(paths: Paths) -> Path:
+    """One graph with its memory as inputs and outputs: see split.streaming."""
+    (graph,) = _recut("deepfilternet", paths)
+    return graph
 
 
 def silero_vad(paths: Paths) -> Path:
@@ -112,10 +115,19 @@ def _row(name: str, paths: Paths) -> Row:
         return Row(name, "missing", "", absent)
     where = str(_needed(name, paths)[0].parent)
     try:
-        kokoro(paths) if name == "kokoro" else _verified(name, paths)
+        _checked(name, paths)
     except StartupError as e:
         return Row(name, "altered", where, e.message)
     return Row(name, "found", where, "")
+
+
+def _checked(name: str, paths: Paths) -> None:
+    if name == "kokoro":
+        kokoro(paths)
+    elif name in _RECUT:
+        _recut(name, paths)
+    else:
+        _verified(name, paths)
 
 
 # --------------------------------------------------------------------------------------------------------- looking up
@@ -156,9 +168,9 @@ def _source(model: str, name: str, paths: Paths) -> Path:
 def _needed(model: str, paths: Paths) -> list[Path]:
     """What an engine will open, there or not."""
     built = _built(model, paths)
-    if model == "kokoro":
-        loose = [_source(model, name, paths) for name in ("voices.npz", "vocab.json")]
-        return [built / _PREDICTOR, built / _SPEAKER, built / _RECORD, *loose]
+    if model in _RECUT:
+        loose = [_source(model, file.name, paths) for file in FILES[model] if file.name != _RECUT[model].source]
+        return [*(built / name for name in _RECUT[model].made), built / _RECORD, *loose]
     if model in _JOINED and not _own_folder(model, paths):
         return [built / file.name for file in FILES[model]]
     return [_source(model, file.name, paths) for file in FILES[model]]
@@ -172,6 +184,22 @@ def _verified(model: str, paths: Paths) -> dict[str, Path]:
         for name, path in found.items():
             _verify(path, _file(model, name).sha256)
     return found
+
+
+def _recut(model: str, paths: Paths) -> list[Path]:
+    """What set-up made of a model's file, if it is what this release makes of it."""
+    source, made = _RECUT[model]
+    own, built = _own_folder(model, paths), _built(model, paths)
+    try:
+        record = json.loads((built / _RECORD).read_text())
+    except (OSError, ValueError):
+        raise StartupError(f"model {model}: {built / _RECORD} is missing or not readable: {_SETUP}") from None
+    sha256 = _sha256([own / source]) if own else _file(model, source).sha256
+    if record.get(source) != sha256 or record.get("recipe") != RECIPE:
+        raise StartupError(f"model {model}: {built} was made of another {source} or by another release: {_SETUP}")
+    for name in made:
+        _verify(built / name, str(record.get(name)))
+    return [built / name for name in made]
 
 
 def _sha256(parts: Iterable[Path]) -> str:
@@ -209,7 +237,8 @@ def assemble(paths: Paths, say: Callable[[str], None]) -> None:
         if not _own_folder(model, paths):
             for file in FILES[model]:
                 join(model, file, _built(model, paths) / file.name, say)
-    _build_kokoro(paths, say)
+    for model in _RECUT:
+        _recut_anew(model, paths, say)
     for row in check(paths):
         if row.state != "found":
             raise StartupError(row.advice)
@@ -238,25 +267,26 @@ def _replacing(out: Path) -> Iterator[Path]:
         temporary.replace(out)
 
 
-def _build_kokoro(paths: Paths, say: Callable[[str], None]) -> None:
-    file = _file("kokoro", "kokoro.onnx")
-    own = _own_folder("kokoro", paths)
-    parts = [own / file.name] if own else [_in_package("kokoro", source) for source in file.sources]
+def _recut_anew(model: str, paths: Paths, say: Callable[[str], None]) -> None:
     try:
-        kokoro(paths)
+        _recut(model, paths)
     except StartupError:
-        say("splitting kokoro into its two halves")
+        say(f"recutting {model}")
     else:
         return
-    source = _sha256(parts)
-    if not own and source != file.sha256:
-        raise StartupError(f"model kokoro: the parts of kokoro.onnx are damaged: delete .venv and {_SETUP}")
-    record: dict[str, str | int] = {file.name: source, "recipe": RECIPE}
-    from dubrelay.models.split import halves  # noqa: PLC0415  onnx costs 0.3 s and 30 MB: at set-up only
+    own, (source, made) = _own_folder(model, paths), _RECUT[model]
+    parts = [own / source] if own else [_in_package(model, part) for part in _file(model, source).sources]
+    sha256 = _sha256(parts)
+    if not own and sha256 != _file(model, source).sha256:
+        raise StartupError(f"model {model}: the parts of {source} are damaged: delete .venv and {_SETUP}")
+    record: dict[str, str | int] = {source: sha256, "recipe": RECIPE}
+    from dubrelay.models.split import halves, streaming  # noqa: PLC0415  onnx costs 0.3 s and 30 MB: at set-up only
 
-    for name, graph in zip((_PREDICTOR, _SPEAKER), halves(b"".join(_blocks(parts))), strict=True):
+    whole = b"".join(_blocks(parts))
+    graphs = halves(whole) if model == "kokoro" else (streaming(whole),)
+    for name, graph in zip(made, graphs, strict=True):
         record[name] = hashlib.sha256(graph).hexdigest()
-        with _replacing(_built("kokoro", paths) / name) as temporary:
+        with _replacing(_built(model, paths) / name) as temporary:
             temporary.write_bytes(graph)
-    with _replacing(_built("kokoro", paths) / _RECORD) as temporary:
+    with _replacing(_built(model, paths) / _RECORD) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n")

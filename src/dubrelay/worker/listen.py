@@ -12,8 +12,8 @@ import soxr
 from dubrelay import audio, config
 from dubrelay.audio import Samples
 from dubrelay.worker import vad
-from dubrelay.worker.cut import Cutter, Span
-from dubrelay.worker.separate import Separator
+from dubrelay.worker.background import Background, Separation
+from dubrelay.worker.cut import SPEECH_OFF, Cutter, Span
 
 _PER_SAMPLE = audio.RATE_HZ // vad.RATE_HZ
 _FRAME = vad.FRAME * _PER_SAMPLE
@@ -31,22 +31,23 @@ class Detector(Protocol):
 
 @dataclass(frozen=True)
 class Heard:
-    """What became known by one block, for sample numbers up to some 50 ms behind it."""
+    """What became known by one block."""
 
     background_at: int
     background: Samples | None
-    """(n, 2) from sample `background_at`; None without separation or when there is nothing new."""
+    """(n, 2) from sample `background_at`; None without separation or when there is nothing new. It is known to the end
+    of each phrase in `spans`, but for the last 50 ms of one that was cut in the middle of speech."""
     spans: list[Span]
     """They follow one another without gap or overlap as long as the input does."""
 
 
 class Listener:
-    """Not thread-safe. Most of the CPU of a worker is used here: 0.07 s per second of sound, 0.2 on a busy machine."""
+    """Not thread-safe. Half of the CPU of a worker in dub mode is used here."""
 
-    def __init__(self, cut: config.Cut, detector: Detector, separator: Separator | None) -> None:
+    def __init__(self, cut: config.Cut, detector: Detector, separator: Separation | None) -> None:
         self._cutter = Cutter(cut)
         self._detector = detector
-        self._separator = separator
+        self._background = Background(separator) if separator else None
         self._down = soxr.ResampleStream(audio.RATE_HZ, vad.RATE_HZ, 1, dtype="float32")
         self._expected: int | None = None
         self._begin(0)
@@ -57,8 +58,8 @@ class Listener:
         self._cutter.restart(at)
         self._frame_at = at
         self._rest: Mono = np.zeros(0, np.float32)  # 16 kHz, less than a frame
-        self._background_at = at
-        self._early: list[Samples] = []  # background that came out while another run was being given out
+        if self._background:
+            self._background.begin(at)
 
     @property
     def heard_until(self) -> int:
@@ -78,30 +79,27 @@ class Listener:
             ended = self.flush()
             self._begin(at)
         self._expected = at + len(samples)
-        background, spans = self._separate(samples), self._cut(samples)
+        if self._background:
+            self._background.add(samples)
+        spans = self._cut(samples)
         if ended is None:
-            return self._give_out(background, spans)
-        self._early = background  # one Heard holds one run of background: this one is for the next call
+            return self._heard(self._background.take() if self._background else None, spans)
+        # One Heard holds one run of background: that of the new one comes with the next call.
         return Heard(ended.background_at, ended.background, ended.spans + spans)
 
     def flush(self) -> Heard:
         """Ends what was begun: after it, all that went in has come out. What comes next starts a new run."""
         if self._expected is None:
             return Heard(0, None, [])
-        tail = [self._separator.flush()[0]] if self._separator else []
-        heard = self._give_out(tail, self._last_frame(self._expected) + self._cutter.flush())
+        spans = self._last_frame(self._expected) + self._cutter.flush()
+        heard = self._heard(self._background.end() if self._background else None, spans)
         self._begin(self._expected)
         return heard
 
-    def _give_out(self, background: list[Samples], spans: list[Span]) -> Heard:
-        parts = [part for part in (*self._early, *background) if len(part)]
-        self._early = []
-        at = self._background_at
-        self._background_at += sum(len(part) for part in parts)
-        return Heard(at, np.concatenate(parts) if parts else None, spans)
-
-    def _separate(self, samples: Samples) -> list[Samples]:
-        return [self._separator.push(samples)[0]] if self._separator else []
+    @staticmethod
+    def _heard(known: tuple[int, Samples] | None, spans: list[Span]) -> Heard:
+        at, background = known or (0, None)
+        return Heard(at, background if background is not None and len(background) else None, spans)
 
     def _cut(self, samples: Samples) -> list[Span]:
         middle = samples.mean(axis=1, dtype=np.float32)
@@ -128,4 +126,7 @@ class Listener:
     def _frame(self, frame: Mono, end: int) -> list[Span]:
         (probability,) = self._detector.push(frame)
         start, self._frame_at = self._frame_at, end
-        return self._cutter.push(start, end, probability, audio.rms(frame))
+        spans = self._cutter.push(start, end, probability, audio.rms(frame))
+        if self._background:
+            self._background.frame(start, end, probability > SPEECH_OFF, wanted=any(span.speech for span in spans))
+        return spans

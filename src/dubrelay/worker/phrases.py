@@ -109,7 +109,7 @@ class Phrases:
 
     def _new_listener(self) -> Listener:
         paths = self._settings.paths
-        separator = Separator(*models.deepfilternet(paths)) if self._settings.mix.separate else None
+        separator = Separator(models.deepfilternet(paths)) if self._settings.mix.separate else None
         return Listener(self._settings.cut, Vad(models.silero_vad(paths)), separator)
 
     # --- the pump's side
