@@ -16,13 +16,14 @@ from typing import IO
 import psutil
 
 from dubrelay import logs
-from dubrelay.config import Cut, Orchestrator, Paths, Settings, StsClient, Worker
+from dubrelay.config import Cut, Orchestrator, Settings, StsClient, Worker
 from dubrelay.wire.streams import StreamDetails
 from fault_proxy import FaultProxy, rtmp_kind
 from lying_service import Liar
 from media import MediaMtx, free_mediamtx_settings, free_port, publish_command
 from running_orchestrator import RunningOrchestrator
 from running_sts import MOCK, RunningSts
+from running_worker import state_in
 from waiting import wait_for
 
 LATENCY_S = 5.5
@@ -112,7 +113,7 @@ def desk(directory: Path, file: Path) -> Iterator[Desk]:
             worker=Worker(latency_s=LATENCY_S),
             cut=Cut(),
             sts_client=client,
-            paths=Paths(state_dir=directory),
+            paths=state_in(directory),
         )
         liar = stack.enter_context(Liar())
         media = stack.enter_context(MediaMtx(directory, settings.model_copy(update={"mediamtx": real})))

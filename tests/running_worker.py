@@ -13,7 +13,14 @@ from typing import Any, Self
 from dubrelay.config import Cut, Dub, Mix, Paths, StsClient, Trace, Worker
 from dubrelay.wire.status import ControlReport, Line, PhraseReport, WorkerStatus, parse_line
 from dubrelay.wire.worker import WorkerSettings
+from media import ROOT
 from waiting import wait_for
+
+
+def state_in(directory: Path) -> Paths:
+    """A state folder of the test's own, with the models that set-up assembled."""
+    (directory / "models").symlink_to(ROOT / "var/models")
+    return Paths(state_dir=directory)
 
 
 class RunningWorker:

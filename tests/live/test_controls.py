@@ -17,7 +17,7 @@ from dubrelay.wire import trace
 from dubrelay.wire.trace import PhraseTrace, SoundName
 from media import MediaMtx, publish, recording
 from running_sts import MOCK, RunningSts
-from running_worker import RunningWorker
+from running_worker import RunningWorker, state_in
 from waiting import wait_for
 
 pytestmark = pytest.mark.live
@@ -28,7 +28,7 @@ TONE_HZ = 440
 
 
 def test_what_is_heard_follows_the_operator_and_each_phrase_leaves_its_trace(media: MediaMtx, tmp_path: Path) -> None:
-    paths, out = Paths(state_dir=tmp_path), tmp_path / "out.flv"
+    paths, out = state_in(tmp_path), tmp_path / "out.flv"
     programme = make(tmp_path / "programme.mp4", 100)
     with (
         RunningSts(tmp_path, **MOCK) as sts,
