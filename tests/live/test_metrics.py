@@ -91,6 +91,7 @@ def test_each_metric_moves_when_what_it_counts_is_caused(media: MediaMtx, tmp_pa
             assert worker.metric(reconnects) == 0
             network.reset(side)
             wait_for(lambda reconnects=reconnects: worker.metric(reconnects) == 1, 30, f"{reconnects} to move")
+            assert worker.metric(f'worker_lost_ms_total{{side="{side}put"}}') > 0
         assert worker.metric("worker_gst_bus_errors_total") > errors
 
         worker.process.send_signal(signal.SIGSTOP)

@@ -33,11 +33,18 @@ class WorkerMetrics:
         self.bus_errors = Counter("worker_gst_bus_errors", "Errors on GStreamer's bus", registry=r)
         self.bus_warnings = Counter("worker_gst_bus_warnings", "Warnings on GStreamer's bus", registry=r)
         self.reconnects = Counter("worker_reconnects", "Connections after the first one", ["side"], registry=r)
+        self.lost_ms = Counter(
+            "worker_lost_ms",
+            "Pictures that did not come in, or were not taken from us, round a reconnect",
+            ["side"],
+            registry=r,
+        )
         self.skipped_ms = Counter("worker_skipped_ms", "Output skipped: the worker was not run in time", registry=r)
         for found in ("dead_dub", "ghost_dub", "held_back"):
             self.unheard.labels(found)
         for side in ("input", "output"):
             self.reconnects.labels(side)
+            self.lost_ms.labels(side)
 
     def text(self) -> str:
         """Prometheus' text format."""

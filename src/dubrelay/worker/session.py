@@ -139,8 +139,9 @@ class Session:
         if self._sink.av_sync_ms is not None:
             m.av_sync_ms.set(self._sink.av_sync_ms)
         _count_up(m.bus_warnings, self._pipeline.warnings)
-        _count_up(m.reconnects.labels("input"), max(0, self._source.joins - 1))
-        _count_up(m.reconnects.labels("output"), max(0, self._sink.joins - 1))
+        for side, end in (("input", self._source), ("output", self._sink)):
+            _count_up(m.reconnects.labels(side), max(0, end.joins - 1))
+            _count_up(m.lost_ms.labels(side), end.lost_ms)
         return m.text()
 
     def _report(self) -> None:
