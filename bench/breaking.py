@@ -38,6 +38,9 @@ class Fault:
     lasts_s: float = 5.0
     input_side: bool = True
     """The viewer's connection must outlive it."""
+    empties: bool = False
+    """What waits for its time in the worker is lost, or nothing more comes into it: the latency passes until the next
+    picture may go out, as the delay is constant."""
 
 
 @dataclass
@@ -50,6 +53,8 @@ class Happened:
     before: tuple[int, float, int]
     after: tuple[int, float, int]
     """Restarts, memory in MB, descriptors."""
+    restart_s: float | None
+    """From the fault to another worker process; None: it is the same one."""
 
 
 def voice(seconds: float, level: float = 0.2) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -144,7 +149,7 @@ FAULTS = [
     Fault("output refused", network("refuse", "out"), heal, input_side=False),
     Fault("output stalls", network("stall", "out"), heal, input_side=False),
     Fault("output stalls for long", network("stall", "out"), heal, 30, input_side=False),
-    Fault("MediaMTX killed", kill_media, restart_media, 3, input_side=False),
+    Fault("MediaMTX killed", kill_media, restart_media, 3, input_side=False, empties=True),
     Fault("MediaMTX frozen", media_signalled(signal.SIGSTOP), media_signalled(signal.SIGCONT), input_side=False),
     Fault("service refuses", service("refuse"), heal),
     Fault("service killed", kill_service, lambda d: d.sts.start() and None),
@@ -164,13 +169,13 @@ FAULTS = [
     Fault("worker stopped 10 s", signalled(signal.SIGSTOP), signalled(signal.SIGCONT), 10, input_side=False),
     Fault("audio thread frozen 1 s", Desk.freeze, Desk.thaw, 1),
     Fault("audio thread frozen 10 s", Desk.freeze, Desk.thaw, 10),
-    Fault("worker killed", signalled(signal.SIGKILL), nothing, 0, input_side=False),
+    Fault("worker killed", signalled(signal.SIGKILL), nothing, 0, input_side=False, empties=True),
 ]
 
 
 def suffered(desk: Desk, fault: Fault) -> Happened:
     steady(desk)
-    before, began = desk.use(), time.monotonic()
+    worker, before, began = desk.worker(), desk.use(), time.monotonic()
     fault.begin(desk)
     time.sleep(fault.lasts_s)
     fault.end(desk)
@@ -181,7 +186,9 @@ def suffered(desk: Desk, fault: Fault) -> Happened:
         if desk.dubbed_since(wall):
             back = time.monotonic()
     time.sleep(QUIET_S)
-    return Happened(fault, began, ended, back, before, desk.use())
+    now = desk.worker()
+    restart_s = None if now == worker else now.create_time() - (wall - (ended - began))
+    return Happened(fault, began, ended, back, before, desk.use(), restart_s)
 
 
 def steady(desk: Desk) -> None:
