@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 import psutil
+import table  # noqa: F401 -- puts the tests' modules on the path
 
 from dubrelay import logs
 from dubrelay.config import Cut, Orchestrator, Settings, StsClient, Worker

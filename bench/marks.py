@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import table  # noqa: F401 -- puts the tests' modules on the path
 
 from dubrelay.audio import to_pcm
 from dubrelay.ffmpeg import QUIET

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+import table  # noqa: F401 -- puts the tests' modules on the path
+
 from dubrelay.worker.pipeline import Gst, make
 from flv_publisher import FILE_HEADER, Tag
 
