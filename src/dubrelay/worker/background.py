@@ -20,7 +20,7 @@ MARGIN = samples_in(0.25)
 _WARM_UP = samples_in(1.0)
 _FADE = samples_in(0.01)
 """From the original to what separation leaves, and back."""
-_STEP = samples_in(0.5)
+_STEP = samples_in(0.48)
 """Sound that is separated in one go, unless less is needed at once."""
 _BEYOND = _FADE + DELAY + FRAME
 """What separation must have heard beyond the last speech to leave its background, and the way back to the original."""

@@ -22,7 +22,7 @@ from dubrelay.errors import StartupError
 FRAME = 480
 DELAY = 3 * FRAME
 """Samples that the estimate needs to have heard beyond the one it is for."""
-_MOST = 50
+_MOST = 25
 """Frames in one call of the network. Longer calls are hardly cheaper, and they need more memory."""
 _MEMORY = 0.98
 """How much of what a frame said about where the speaker is still counts with the next: half of it after 0.35 s."""
@@ -64,7 +64,6 @@ class Separator:
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        options.enable_cpu_mem_arena = False
         try:
             self._session: Any = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
         except Exception as e:  # onnxruntime's own exceptions share no base class
