@@ -260,6 +260,37 @@ def test_warnings_and_errors_of_elements_are_told_with_their_source(pipeline: Me
     assert not failed[0][2]
 
 
+def test_what_was_left_of_the_sound_before_a_pause_is_no_sound_of_another_time(pipeline: MediaPipeline) -> None:
+    source = make("appsrc", caps="audio/x-raw,format=S16LE,layout=interleaved,rate=48000,channels=2", format="time")
+    pipeline.graph.add(source)
+    source.get_static_pad("src").link(pipeline.audio_in)
+    source.sync_state_with_parent()
+    twentieth = Gst.SECOND // 20
+    came: list[int] = []
+
+    def say(at: int, count: int) -> None:
+        for n in range(count):
+            buffer = Gst.Buffer.new_wrapped(bytes(48_000 // 20 * 4))
+            buffer.pts, buffer.duration = at + n * twentieth, twentieth
+            source.push_buffer(buffer)
+
+    def looked(picture_at: int) -> int:
+        pipeline.picture_came(picture_at, pipeline.now())
+        came.extend(block.at for block in pipeline.pull())
+        return pipeline.blocks
+
+    before, after = 10 * Gst.SECOND, 14 * Gst.SECOND
+    say(before, 5)
+    wait_for(lambda: looked(before) == 2, 10, "two blocks")
+    say(after, 1)
+    wait_for(lambda: looked(after) == 3, 10, "the half one that was left")
+    assert len(came) == 2
+    say(after + twentieth, 3)
+    wait_for(lambda: looked(after) == 5, 10, "the sound after the pause")
+    assert not pipeline.apart
+    assert came == [before, before + 2 * twentieth, before + 4 * twentieth, after, after + 2 * twentieth]
+
+
 def test_exceptions_inside_onnxruntime_stay_exceptions_beside_gstreamer(tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     with pytest.raises(Exception, match=r"bad\.onnx"):

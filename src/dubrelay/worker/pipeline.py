@@ -134,6 +134,7 @@ class MediaPipeline:
         self.picture_at = 0
         """Running time of the picture that came in last; 0 before the first."""
         self._pulled_at = 0
+        self._doubtful: list[Block] = []
         self._picture_came_at = _LONG_AGO
         # The muxer's first deadline counts from 0, not from its first buffer: the first picture would go too early.
         self._pictures_out: Gst.Pad = self._video_queue.get_static_pad("src")
@@ -160,27 +161,40 @@ class MediaPipeline:
 
     def new_source(self) -> None:
         """What comes from now on has nothing to do with what came."""
-        self.apart, self._picture_came_at = False, _LONG_AGO
+        self.apart, self._picture_came_at, self._doubtful = False, _LONG_AGO, []
 
     def picture_came(self, at: int, now: int) -> None:
         """A picture of running time `at` came in. Called on GStreamer's threads."""
         self.picture_at, self._picture_came_at = at, now
 
     def pull(self) -> list[Block]:
-        """All sound that has come in since the last call, in order; none when it is `apart`."""
+        """All sound that has come in since the last call, in order; none when it is `apart`, or may be.
+
+        A single block may be what the splitter still held of the sound before a pause: the next one tells.
+        """
         now = self.now()
         comparable = now - self._pulled_at < _PROMPT_NS and now - self._picture_came_at < _PROMPT_NS
         self._pulled_at = now
-        blocks: list[Block] = []
+        came = self._drained()
+        if not came:
+            return []
+        blocks, self._doubtful = self._doubtful + came, []
+        if not comparable or abs(blocks[-1].at - self.picture_at) <= _APART_NS:
+            return blocks
+        if len(blocks) > 1:
+            self.apart = True
+        else:
+            self._doubtful = blocks
+        return []
+
+    def _drained(self) -> list[Block]:
+        blocks = []
         while (sample := self._heard.try_pull_sample(0)) is not None:
             self.blocks += 1
             buffer = sample.get_buffer()
             at = sample.get_segment().to_running_time(Gst.Format.TIME, buffer.pts)
             if at != Gst.CLOCK_TIME_NONE:
                 blocks.append(Block(at, buffer.extract_dup(0, buffer.get_size())))
-        if blocks and comparable and abs(blocks[-1].at - self.picture_at) > _APART_NS:
-            self.apart = True
-            return []
         return blocks
 
     def end_of_input(self) -> None:
