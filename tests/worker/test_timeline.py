@@ -424,6 +424,39 @@ def test_whatever_happens_there_is_no_click_no_overlap_and_each_phrase_has_one_f
             assert (d.reason is None) == (d.status == "no_speech")
 
 
+@settings(max_examples=60, deadline=None)
+@given(phrases, st.lists(st.integers(0, LENGTH), min_size=6, max_size=6), st.integers(1_000, 30_000))
+def test_whenever_answers_come_each_sample_is_the_original_or_background_and_dub_in_its_place(
+    plan: list[tuple[int, int, int, str, int]], comes_at: list[int], block: int
+) -> None:
+    """In any order, too late or never: `comes_at` is what had gone out by then."""
+    made = with_phrases("original", LENGTH, [(*phrase[:3], "pending", phrase[4]) for phrase in plan])
+    out, at = [], 0
+    while at < LENGTH:
+        for i, (*_, what, dub) in enumerate(plan):
+            if at - block < comes_at[i] <= at:
+                if what == "dubbed":
+                    made.dubbed(i, spoken(dub / 24_000), 24_000)
+                elif what == "failed":
+                    made.failed(i, "error")
+        out.append(made.render(at, min(block, LENGTH - at)))
+        at += block
+    sound, original = np.concatenate(out), np.ones(LENGTH, np.bool_)
+    for d in made.decided():
+        if d.placed_at is None:
+            continue
+        assert comes_at[d.sequence] <= d.span.start
+        end = max(d.span.end, d.placed_at + d.dub_samples)
+        original[d.span.start : end + FADE] = False
+        over_background = np.abs(sound[d.span.start + FADE : end] - BED[d.span.start + FADE : end]).max(axis=1) > 1e-4
+        heard = np.flatnonzero(over_background) + d.span.start + FADE
+        if len(heard):  # a part of it may lie beyond the end
+            first = max(d.placed_at, d.span.start + FADE)
+            assert first <= heard[0] < first + samples_in(0.02)
+            assert heard[-1] < d.placed_at + d.dub_samples
+    assert np.array_equal(sound[original], ORIGINAL[original])
+
+
 def test_a_long_stream_keeps_only_what_it_may_still_need() -> None:
     made = Timeline(config.Mix(), "original", capacity_s=4)
     second = samples_in(1)
