@@ -28,6 +28,8 @@ _MEMORY = 0.98
 """How much of what a frame said about where the speaker is still counts with the next: half of it after 0.35 s."""
 _LEAN_FROM = 0.05
 _LEVEL_MEMORY = 0.99
+_LEAST_LEVEL = np.float32(1e-12)
+"""Digital silence that lasts for minutes has a level of nothing at all."""
 _BANDS = np.array([2] * 13 + [5, 5, 7, 7, 8, 10, 12, 13, 15, 18, 20, 24, 28, 31, 37, 42, 50, 56, 67])
 """How many of the 481 bins of a spectrum are in each of the ERB bands that the gains are for."""
 _FILTERED, _TAPS = 96, 5
@@ -148,7 +150,7 @@ class Separator:
         found = np.concatenate([bands, np.sqrt(power[:, :_FILTERED])], axis=1, dtype=np.float32)
         levels = _smoothed(found, self._levels, _LEVEL_MEMORY)
         self._levels = levels[-1]
-        low = spectra[:, :_FILTERED] / np.sqrt(levels[:, len(_BANDS) :])
+        low = spectra[:, :_FILTERED] / np.sqrt(np.maximum(levels[:, len(_BANDS) :], _LEAST_LEVEL))
         return (found - levels)[:, : len(_BANDS)] / np.float32(40), np.stack([low.real, low.imag])
 
     def _run(self, bands: Mono, low: Mono) -> tuple[Mono, _Spectra]:
