@@ -77,6 +77,15 @@ def test_a_file_that_is_no_toml_or_not_there_is_one_line(tmp_path: Path) -> None
         config.load(tmp_path / "none.toml", {})
 
 
+def test_a_wrong_value_is_shown_without_its_password_and_not_at_length() -> None:
+    with pytest.raises(ConfigError, match=r"urls\.0 = 'http://\*\*\*@a:1'") as caught:
+        config.load(None, {}, {"sts_client.urls": ["http://user:hunter2@a:1"]})
+    assert "hunter2" not in caught.value.message
+    with pytest.raises(ConfigError, match=r"dub\.voice") as caught:
+        config.load(None, {}, {"dub.voice": "x" * 100_000})
+    assert len(caught.value.message) < 500
+
+
 def test_a_latency_that_leaves_no_time_to_dub_says_how_much_is_needed() -> None:
     with pytest.raises(ConfigError, match=r"worker\.latency_s = 5 .* = 5\.5"):
         config.load(None, {}, {"worker.latency_s": 5})

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.unit
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A trace of three phrases of one stream; the second one was not dubbed."""
     monkeypatch.setenv("DUBRELAY_PATHS__STATE_DIR", str(tmp_path))
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "80")
     tracer = Tracer(config.Trace(sounds=True), trace.folder(config.Paths(state_dir=tmp_path), "match"))
     for number in range(3):
         dubbed = number != 1
@@ -54,8 +54,8 @@ def test_it_lists_streams_and_phrases(state: Path, capsys: pytest.CaptureFixture
     assert main(["trace", "match", "--last", "2"]) == 0
     shown = capsys.readouterr().out
     assert shown.count("Goal [bold]") == 2
-    assert "fallback: timeout" in shown
-    assert "2.10" in shown
+    assert "timeout" in shown
+    assert "margin 2.10 s" in shown
 
 
 def test_all_that_is_known_of_a_phrase_is_json(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,12 +84,15 @@ def test_its_sounds_are_played_back_one_after_the_other_or_alone(state: Path) ->
         (["match", "--phrase", "7"], "--phrase 7: the trace has 0 to 2"),
         (["match", "--wav", "x.wav"], "--wav needs --phrase"),
         (["match", "--phrase", "1", "--wav", "x.wav", "--sound", "dub"], "it has original, out"),
+        (["match", "--phrase", "0", "--wav", "x.wav", "--sound", "original"], "original.wav: is damaged"),
+        (["match", "--phrase", "2", "--wav", "/nowhere/x.wav"], "/nowhere/x.wav: No such file or directory"),
     ],
 )
-def test_what_is_not_there_is_said_in_one_line(
+def test_what_cannot_be_done_is_said_in_one_line(
     state: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
 ) -> None:
-    assert main(["trace", *arguments]) == 2
+    next((state / "trace/match").glob("*.original.wav")).write_bytes(b"junk")
+    assert main(["trace", *arguments]) == (3 if "/nowhere/x.wav" in arguments else 2)
     (line,) = capsys.readouterr().err.splitlines()
     assert says in line
 

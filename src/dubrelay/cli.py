@@ -196,12 +196,12 @@ def worker(
 ) -> int:
     """Run one worker by itself, without an orchestrator. Lines on stdin are controls: {"programme": "bypass"}."""
     from dubrelay.wire.worker import WorkerSettings  # noqa: PLC0415
-    from dubrelay.worker.run import run  # noqa: PLC0415
+    from dubrelay.worker.run import leave, run  # noqa: PLC0415
 
     settings = settings_from(config_file, keys, {"worker.mode": mode, "worker.input": protocol})
     way_in = settings.worker.input if settings.worker.input != "auto" else "rtmp"
     stream_settings = WorkerSettings.for_stream(settings, stream, uuid.uuid4().hex, way_in)
-    return run(stream_settings, on_end_of_stdin=lambda _: None, metrics_port=metrics_port)
+    leave(run(stream_settings, on_end_of_stdin=lambda _: None, metrics_port=metrics_port))
 
 
 @app.command()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from ipaddress import ip_address
@@ -19,6 +20,8 @@ from dubrelay.errors import ConfigError
 ENV_PREFIX = "DUBRELAY_"
 _NOT_SETTINGS = {"DUBRELAY_PYTHON", "DUBRELAY_HOOK", "DUBRELAY_HOOK_URL", "DUBRELAY_HOOK_TOKEN"}
 """What MediaMTX's hooks are told (deploy/mediamtx.yml)."""
+
+_SHOWN_CHARACTERS = 200
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[a-z0-9]{2,8})?$")]
@@ -296,8 +299,15 @@ def _problem(error: Any) -> str:
     message = error["msg"].removeprefix("Value error, ")
     if isinstance(error["input"], dict):
         return f"{key}: {message}"
-    shown = "***" if key.endswith(("key", "token")) else repr(error["input"])
-    return f"{key} = {shown}: {message}"
+    return f"{key} = {_shown(key, error['input'])}: {message}"
+
+
+def _shown(key: str, value: object) -> str:
+    """A wrong value as people may see it: no secret, and no more of it than is needed to know it again."""
+    if key.endswith(("key", "token")):
+        return "***"
+    text = re.sub(r"//[^/@]*@", "//***@", repr(value))
+    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
 
 
 def from_text(text: str) -> Any:

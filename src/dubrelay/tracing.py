@@ -60,22 +60,28 @@ def show_streams(paths: config.Paths, console: Console) -> None:
 
 
 def show(found: Sequence[PhraseTrace], console: Console) -> None:
-    table = Table("phrase", "spoken at", "s", "became", "heard", "said", "voice", "tempo", "margin s", "late by s")
+    table = Table("phrase", "became", "heard and said", show_lines=True)
     for record in found:
         phrase = record.phrase
+        words = [escape(text) for text in (phrase.transcript, phrase.translated_text) if text]
         table.add_row(
-            str(phrase.sequence_number),
-            _clock(phrase.started_at),
-            f"{phrase.duration_ms / 1000:.1f}",
+            f"{phrase.sequence_number}\n{_clock(phrase.started_at)[11:]}",
             escape(_fate(record)),
-            escape(phrase.transcript),
-            escape(phrase.translated_text),
-            phrase.voice,
-            "" if phrase.tempo is None else f"{phrase.tempo:.2f}",
-            "" if phrase.margin_ms is None else f"{phrase.margin_ms / 1000:.2f}",
-            f"{phrase.lag_ms / 1000:.2f}" if phrase.lag_ms else "",
+            "\n".join([*words, f"[dim]{escape(_figures(record))}[/dim]"]),
         )
     console.print(table)
+
+
+def _figures(record: PhraseTrace) -> str:
+    phrase = record.phrase
+    known = [
+        f"{phrase.duration_ms / 1000:.1f} s spoken",
+        phrase.voice,
+        "" if phrase.tempo is None else f"tempo {phrase.tempo:.2f}",
+        "" if phrase.margin_ms is None else f"margin {phrase.margin_ms / 1000:.2f} s",
+        f"late by {phrase.lag_ms / 1000:.2f} s" if phrase.lag_ms else "",
+    ]
+    return " · ".join(filter(None, known))
 
 
 def _fate(record: PhraseTrace) -> str:
@@ -97,7 +103,7 @@ def play_back(paths: config.Paths, record: PhraseTrace, sound: SoundName | None,
     parts: list[Samples] = []
     for name in wanted:
         parts += [_read(trace.sound_file(directory, record.stem, name)), np.zeros((_PAUSE, CHANNELS), np.float32)]
-    with wave.open(str(out), "wb") as wav:
+    with out.open("wb") as file, wave.open(file, "wb") as wav:
         wav.setnchannels(CHANNELS)
         wav.setsampwidth(2)
         wav.setframerate(RATE_HZ)
@@ -106,8 +112,11 @@ def play_back(paths: config.Paths, record: PhraseTrace, sound: SoundName | None,
 
 def _read(file: Path) -> Samples:
     """(n, 2) at 48 kHz."""
-    with wave.open(str(file), "rb") as wav:
-        channels, rate_hz = wav.getnchannels(), wav.getframerate()
-        pcm = np.frombuffer(wav.readframes(wav.getnframes()), "<i2").reshape(-1, channels)
+    try:
+        with wave.open(str(file), "rb") as wav:
+            channels, rate_hz = wav.getnchannels(), wav.getframerate()
+            pcm = np.frombuffer(wav.readframes(wav.getnframes()), "<i2").reshape(-1, channels)
+    except (wave.Error, EOFError, ValueError) as e:
+        raise ConfigError(f"{file}: is damaged: {e}") from e
     stereo = np.repeat(pcm, CHANNELS // channels, axis=1).astype(np.float32) / 32768
     return np.asarray(soxr.resample(stereo, rate_hz, RATE_HZ), np.float32)

@@ -309,7 +309,7 @@ def test_the_service_keeps_to_its_openapi_document(mock: Service) -> None:
 def keeps_to_its_document(cases: Any, max_examples: int) -> None:
     checks = [content_type_conformance, negative_data_rejection, response_schema_conformance, status_code_conformance]
 
-    @settings(max_examples=max_examples, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(max_examples=max_examples, suppress_health_check=list(HealthCheck), derandomize=True)
     @given(case=cases)
     def answers_as_promised(case: Any) -> None:
         answer = case.call(timeout=10)

@@ -111,7 +111,7 @@ def test_audio_of_no_length_is_no_speech() -> None:
 costs = st.floats(0, 3, allow_nan=False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(costs, costs, costs, st.floats(0, 3), st.floats(0.1, 6), st.integers(1, 8000), st.booleans())
 def test_no_answer_ever_comes_after_its_deadline(
     asr_s: float, mt_s: float, tts_s: float, before_s: float, natural_s: float, timeout_ms: int, has_fast: bool

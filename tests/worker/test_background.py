@@ -71,7 +71,7 @@ def near_speech(course: list[bool], reach: int) -> npt.NDArray[np.bool_]:
 
 
 @given(COURSES, st.sets(st.integers(0, 300)), st.sets(st.integers(0, 300)), st.integers(0, 10**9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_it_is_the_original_away_from_speech_and_what_separation_leaves_near_it(
     course: list[bool], taken_at: set[int], wanted: set[int], at: int
 ) -> None:
@@ -87,7 +87,7 @@ def test_it_is_the_original_away_from_speech_and_what_separation_leaves_near_it(
 
 
 @given(COURSES, st.sets(st.integers(0, 300)), st.sets(st.integers(0, 300)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_when_it_is_asked_for_changes_nothing(course: list[bool], taken_at: set[int], wanted: set[int]) -> None:
     sound = sound_of(len(course))
     one = heard(Background(KnownSeparation()), sound, course, 0, taken_at, wanted)
@@ -96,7 +96,7 @@ def test_when_it_is_asked_for_changes_nothing(course: list[bool], taken_at: set[
 
 
 @given(COURSES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_it_is_never_far_behind_and_close_when_it_is_wanted(course: list[bool]) -> None:
     background, given_until = Background(KnownSeparation()), 0
     background.add(sound_of(len(course)))

@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dubrelay.config import Settings
-from dubrelay.errors import ConfigError
-from dubrelay.wire.control import Control, parse_control
+from dubrelay.wire.control import Control, ControlRefused, parse_control
 from dubrelay.wire.glossary import Term
 from dubrelay.wire.worker import WorkerSettings
 from dubrelay.worker.desk import Desk
@@ -51,6 +50,8 @@ def test_context_goes_with_the_languages_not_with_the_voice() -> None:
     ("line", "says"),
     [
         ("nonsense", "not JSON"),
+        ("[" * 90_000, "not JSON"),
+        ('{"voice": "' + "x" * 100_000 + '"}', "longer than 100000 characters"),
         ("[]", "control"),
         ('{"programme": "loud"}', "programme = 'loud'"),
         ('{"volume": 3}', "volume: there is no such key"),
@@ -60,6 +61,13 @@ def test_context_goes_with_the_languages_not_with_the_voice() -> None:
     ],
 )
 def test_a_wrong_control_is_refused_with_what_is_wrong(line: str, says: str) -> None:
-    with pytest.raises(ConfigError, match="control") as caught:
+    with pytest.raises(ControlRefused, match="control") as caught:
         parse_control(line)
     assert says in caught.value.message
+    assert len(caught.value.message) < 500
+
+
+def test_a_refused_control_keeps_its_id() -> None:
+    with pytest.raises(ControlRefused) as caught:
+        parse_control('{"id": "b", "programme": "nope"}')
+    assert caught.value.id == "b"

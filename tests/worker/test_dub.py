@@ -231,6 +231,17 @@ def test_answers_may_overtake_one_another() -> None:
     with_service(scenario)
 
 
+def test_a_service_that_says_what_is_wrong_with_the_request_is_well() -> None:
+    async def scenario(service: Service, client: Client) -> None:
+        service.behaviours = 8 * [does.refuses(422, "UNSUPPORTED_LANGUAGE")] + [does.answers]
+        for _ in range(8):
+            assert (await client.fail()).reason == "error"
+        assert client.metric("worker_sts_breaker_state") == 0
+        assert isinstance(await client.ask(), Dubbed)
+
+    with_service(scenario, breaker_failures=5)
+
+
 def test_the_breaker_opens_after_five_failures_and_one_probe_closes_it() -> None:
     async def scenario(service: Service, client: Client) -> None:
         service.behaviours = [does.refuses(500, "MODEL_ERROR")]

@@ -52,7 +52,7 @@ def assert_tiles(spans: list[Span], start: int, end: int) -> None:
 
 
 @given(st.floats(0.5, 2.0), st.lists(st.integers(1, 30_000), max_size=20))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_speech_is_found_where_it_is_to_one_frame(start_s: float, blocks: list[int]) -> None:
     at = 1_000_003
     spans = listen(listener(), beeps((start_s, start_s + 1.2)), at, blocks)
@@ -63,7 +63,7 @@ def test_speech_is_found_where_it_is_to_one_frame(start_s: float, blocks: list[i
 
 
 @given(st.lists(st.integers(0, 50_000), max_size=20))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_size_of_blocks_changes_nothing(blocks: list[int]) -> None:
     sound = beeps((0.7, 1.9), (2.4, 2.9), (3.4, 5.9))
     assert listen(listener(), sound, 0, blocks) == listen(listener(), sound, 0, [])

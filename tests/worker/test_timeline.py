@@ -355,7 +355,7 @@ def with_phrases(fallback: config.Fallback, background: int, plan: list[tuple[in
     return made
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     phrases,
     st.sampled_from(["original", "background", "ducked", "silence"]),
@@ -374,7 +374,7 @@ def test_any_block_sizes_give_identical_samples(
     assert pieces.decided() == whole.decided()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     phrases,
     st.lists(
@@ -403,7 +403,7 @@ def test_whatever_the_operator_does_there_is_no_click_and_no_phrase_is_decided_o
     assert made.decided() == alone.decided()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(phrases, st.sampled_from(["original", "background", "ducked", "silence"]), st.integers(0, LENGTH))
 def test_whatever_happens_there_is_no_click_no_overlap_and_each_phrase_has_one_fate(
     plan: list[tuple[int, int, int, str, int]], fallback: config.Fallback, background: int
@@ -424,7 +424,7 @@ def test_whatever_happens_there_is_no_click_no_overlap_and_each_phrase_has_one_f
             assert (d.reason is None) == (d.status == "no_speech")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(phrases, st.lists(st.integers(0, LENGTH), min_size=6, max_size=6), st.integers(1_000, 30_000))
 def test_whenever_answers_come_each_sample_is_the_original_or_background_and_dub_in_its_place(
     plan: list[tuple[int, int, int, str, int]], comes_at: list[int], block: int

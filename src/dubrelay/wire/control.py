@@ -18,14 +18,26 @@ from dubrelay.config import Fallback, GainDb, Language, Voice, validated
 from dubrelay.errors import ConfigError
 from dubrelay.wire.glossary import Glossary
 
+MAX_ID = 64
+MAX_CHARACTERS = 100_000
+"""Of a line: a whole glossary has less than half of that."""
+
 Programme = Literal["dub", "bypass", "silence"]
 """What goes out: the dub, the original as it came, nothing."""
+
+
+class ControlRefused(ConfigError):
+    """A control that is not done; `id` is that of its line, where one could be read."""
+
+    def __init__(self, message: str, id: str = "") -> None:  # noqa: A002 -- its name on the wire
+        super().__init__(message)
+        self.id = id
 
 
 class Control(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    id: str = Field("", max_length=64)
+    id: str = Field("", max_length=MAX_ID)
     """Given back in the answer."""
     programme: Programme | None = None
     source_language: Language | None = None
@@ -42,9 +54,15 @@ class Control(BaseModel):
 
 
 def parse_control(line: str) -> Control:
-    """One line of a worker's stdin. ConfigError names each key that is wrong."""
+    """One line of a worker's stdin. ControlRefused says what is wrong with it, and which line it is."""
+    if len(line) > MAX_CHARACTERS:
+        raise ControlRefused(f"control: the line is longer than {MAX_CHARACTERS} characters")
     try:
         values = json.loads(line)
-    except ValueError as e:
-        raise ConfigError(f"control: the line is not JSON: {e}") from e
-    return validated(Control, values, "control")
+    except (ValueError, RecursionError) as e:
+        raise ControlRefused(f"control: the line is not JSON: {e}") from e
+    try:
+        return validated(Control, values, "control")
+    except ConfigError as e:
+        given = values.get("id") if isinstance(values, dict) else None
+        raise ControlRefused(e.message, given[:MAX_ID] if isinstance(given, str) else "") from e

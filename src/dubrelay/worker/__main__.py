@@ -16,7 +16,7 @@ import time
 from dubrelay.config import validated
 from dubrelay.errors import EXIT_BUG, ConfigError, DubrelayError
 from dubrelay.wire.worker import WorkerSettings
-from dubrelay.worker.run import run
+from dubrelay.worker.run import leave, run
 
 _HANGS_S = 10.0
 
@@ -46,6 +46,4 @@ def _stop(stop: threading.Event) -> None:
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stderr.flush()
-    os._exit(code)  # threads of GStreamer and of the models must not hold up the end, or talk over it
+    leave(main())

@@ -29,11 +29,19 @@ class PhraseFailed(DubrelayError):
     """A phrase that will not be dubbed, and the reason it is counted under."""
 
     def __init__(
-        self, reason: FallbackReason, message: str, *, retryable: bool = False, retry_after_s: float = 0.0
+        self,
+        reason: FallbackReason,
+        message: str,
+        *,
+        retryable: bool = False,
+        retry_after_s: float = 0.0,
+        of_request: bool = False,
     ) -> None:
         super().__init__(message, code=reason, retryable=retryable)
         self.reason: FallbackReason = reason
         self.retry_after_s = retry_after_s
+        self.of_request = of_request
+        """The service is well, and says that what was asked for is wrong: a language or voice that it has not."""
 
 
 @dataclass(frozen=True)

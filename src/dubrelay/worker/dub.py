@@ -250,7 +250,9 @@ class DubClient:
     def _tell(self, service: Replica, budget_s: float, outcome: Dubbed | NoSpeech | PhraseFailed, log: Logger) -> None:
         """How it went at `service`, which had `budget_s` for it."""
         now, before = self._clock(), service.breaker.state
-        if isinstance(outcome, PhraseFailed):
+        if isinstance(outcome, PhraseFailed) and outcome.of_request:
+            service.refused(now)
+        elif isinstance(outcome, PhraseFailed):
             late = outcome.reason in ("timeout", "deadline")
             if not late or budget_s >= _FAIR_S:
                 service.failed(now, late=late)
@@ -350,7 +352,13 @@ def _refusal(status: int, body: bytes, retry_after_s: float) -> PhraseFailed:
     with suppress(ValidationError):
         error = ProcessError.model_validate_json(body).error
         code, message, retryable = error.code, f"{message} {error.code}: {error.message}", error.retryable
-    return PhraseFailed(_REASONS.get(code, "error"), message, retryable=retryable, retry_after_s=retry_after_s)
+    return PhraseFailed(
+        _REASONS.get(code, "error"),
+        message,
+        retryable=retryable,
+        retry_after_s=retry_after_s,
+        of_request=code in ("INVALID_INPUT", "UNSUPPORTED_LANGUAGE"),
+    )
 
 
 def failure_of(error: Exception) -> PhraseFailed:

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 
-from dubrelay.errors import ConfigError
-from dubrelay.wire.control import Control, Programme
+from dubrelay.wire.control import Control, ControlRefused, Programme
 from dubrelay.worker.aac import DEFAULT_CONFIG, DEFAULT_FORMAT, AacFormat, parse_config
 from dubrelay.worker.sound import DECODERS, LATE_NS, Block, Codec, Graph, SoundGraph, Step
 from dubrelay.worker.stamps import Pace
@@ -63,7 +62,8 @@ class PassedSound:
     def obey(self, control: Control) -> None:
         """Silence is made of silent frames; each overlaps with the one before it, which is the crossfade."""
         if control.programme == "dub":
-            raise ConfigError("programme = 'dub': the worker runs in bypass mode and does not decode the sound")
+            message = "control: programme = 'dub': the worker runs in bypass mode and does not decode the sound"
+            raise ControlRefused(message, control.id)
         self.programme = control.programme or self.programme
 
     def way_in(self, codec: Codec) -> Sequence[Step]:

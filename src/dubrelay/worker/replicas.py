@@ -67,6 +67,11 @@ class Replica:
         self._failed, self._told_at = True, now
         self.breaker.failure(now, late=late)
 
+    def refused(self, now: float) -> None:
+        """It answered that the request is wrong: nothing is wrong with the service."""
+        self._failed, self._told_at = False, now
+        self.breaker.success(now, 0.0, math.inf)
+
     def trusted(self, now: float) -> bool:
         return self.breaker.state == "closed" and not self._failed and not self._hangs(now)
 

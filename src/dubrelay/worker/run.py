@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from functools import partial
+from typing import NoReturn
 
 from dubrelay import logs
 from dubrelay.errors import EXIT_BUG, EXIT_OK, DubrelayError
@@ -52,6 +54,13 @@ def run(
         reporter.close()
     log.info("worker_stopped")
     return EXIT_OK
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process at once: threads of GStreamer and of the models must not hold up the end, or talk over it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _read_stdin(controls: queue.Queue[str], at_end: Callable[[], None]) -> None:

@@ -12,8 +12,8 @@ import time
 from typing import Literal
 
 from dubrelay import logs
-from dubrelay.errors import ConfigError, InputNotReady
-from dubrelay.wire.control import Control, parse_control
+from dubrelay.errors import InputNotReady
+from dubrelay.wire.control import ControlRefused, parse_control
 from dubrelay.wire.status import ControlReport, State, WorkerStatus
 from dubrelay.wire.worker import WorkerSettings
 from dubrelay.worker import passed
@@ -86,13 +86,12 @@ class Session:
 
     def _obey(self, controls: queue.Queue[str]) -> None:
         while not controls.empty():
-            control = Control()
             try:
                 control = parse_control(controls.get())
                 self._sound.obey(control)
-            except ConfigError as e:
-                self._log.warning("control_refused", message=e.message)
-                self._reporter.send(ControlReport(id=control.id, accepted=False, message=e.message))
+            except ControlRefused as e:
+                self._log.warning("control_refused", id=e.id, message=e.message)
+                self._reporter.send(ControlReport(id=e.id, accepted=False, message=e.message))
             else:
                 self._log.info("control", **control.model_dump(exclude_none=True))
                 self._reporter.send(ControlReport(id=control.id, accepted=True))

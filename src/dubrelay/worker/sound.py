@@ -71,7 +71,7 @@ class Sound(Protocol):
         """Sends all that lies before `until`, without a hole. Gives how many ns were skipped, as that was too late."""
 
     def obey(self, control: Control) -> None:
-        """Does what was asked for while the worker runs. ConfigError when it cannot, and then does none of it."""
+        """Does what was asked for while the worker runs. ControlRefused when it cannot, and then does none of it."""
 
     @property
     def programme(self) -> Programme: ...
