@@ -441,19 +441,19 @@ def test_whenever_answers_come_each_sample_is_the_original_or_background_and_dub
                     made.failed(i, "error")
         out.append(made.render(at, min(block, LENGTH - at)))
         at += block
-    sound, original = np.concatenate(out), np.ones(LENGTH, np.bool_)
-    for d in made.decided():
-        if d.placed_at is None:
-            continue
+    sound, original, spoken_in = np.concatenate(out), np.ones(LENGTH, np.bool_), np.zeros(LENGTH, np.bool_)
+    dubbed = [d for d in made.decided() if d.placed_at is not None]
+    for d in dubbed:
         assert comes_at[d.sequence] <= d.span.start
-        end = max(d.span.end, d.placed_at + d.dub_samples)
-        original[d.span.start : end + FADE] = False
-        over_background = np.abs(sound[d.span.start + FADE : end] - BED[d.span.start + FADE : end]).max(axis=1) > 1e-4
-        heard = np.flatnonzero(over_background) + d.span.start + FADE
-        if len(heard):  # a part of it may lie beyond the end
-            first = max(d.placed_at, d.span.start + FADE)
-            assert first <= heard[0] < first + samples_in(0.02)
-            assert heard[-1] < d.placed_at + d.dub_samples
+        original[d.span.start : max(d.span.end, d.placed_at + d.dub_samples) + FADE] = False
+        spoken_in[d.placed_at : d.placed_at + d.dub_samples] = True
+    over_background = np.abs(sound - BED).max(axis=1) > 1e-4
+    for d in dubbed:
+        whole = slice(d.span.start + FADE, max(d.span.end, d.placed_at + d.dub_samples))
+        assert not (over_background & ~spoken_in)[whole].any()
+        begins = slice(max(d.placed_at, whole.start), max(d.placed_at, whole.start) + samples_in(0.02))
+        if begins.stop < min(LENGTH, d.placed_at + d.dub_samples):
+            assert over_background[begins].any()
     assert np.array_equal(sound[original], ORIGINAL[original])
 
 
