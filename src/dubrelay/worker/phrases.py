@@ -33,7 +33,7 @@ from dubrelay.worker.metrics import WorkerMetrics
 from dubrelay.worker.report import Reporter
 from dubrelay.worker.separate import Separator
 from dubrelay.worker.steady import Steadiness
-from dubrelay.worker.timeline import Decision, Note, Timeline
+from dubrelay.worker.timeline import Decision, Note, Timeline, fitted, heard_by_service
 from dubrelay.worker.trace import Sound, Tracer
 from dubrelay.worker.vad import Vad
 
@@ -234,8 +234,9 @@ class Phrases:
 
         try:
             with self._lock:
-                samples, room_ms = self._timeline.phrase_audio(span), self._timeline.room_ms(sequence)
+                original, room_ms = self._timeline.original(span.start, len(span)), self._timeline.room_ms(sequence)
             desk, fragment_id = self._desk, self._id_of(sequence)
+            samples = heard_by_service(original)
             answer = await self._client.dub(
                 sequence, span, samples, room_ms, time_left_s, desk.languages, self._context, fragment_id=fragment_id
             )
@@ -261,11 +262,15 @@ class Phrases:
         with self._lock:
             if phrase := self._phrases.get(sequence):
                 phrase.answer, phrase.margin_ms, phrase.answered_at = answer, margin_ms, self._now()
-            if isinstance(answer, Dubbed):
-                self._timeline.dubbed(sequence, answer.samples, answer.rate_hz)
-            else:
+            if isinstance(answer, NoSpeech):
                 self._timeline.no_speech(sequence)
-        if isinstance(answer, Dubbed) and desk.speaks_as(self._desk):
+                return
+            voice = self._timeline.voice(sequence)
+        if voice is not None:
+            dub = fitted(answer.samples, answer.rate_hz, voice)  # not under the lock: the pump would wait
+            with self._lock:
+                self._timeline.put(sequence, dub)
+        if desk.speaks_as(self._desk):
             self._context = self._context.followed_by(answer.transcript, answer.translated_text)
 
     # --- what became of a phrase

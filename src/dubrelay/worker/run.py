@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import queue
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import NoReturn
 
@@ -18,6 +20,7 @@ from dubrelay.worker.metrics import WorkerMetrics
 from dubrelay.worker.report import Reporter
 
 _WAITING_CONTROLS = 100
+_M_ARENA_MAX = -8
 
 
 def run(
@@ -35,6 +38,7 @@ def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         # On a thread of its own: the main thread may hold the event's lock just now.
         signal.signal(number, lambda *_: threading.Thread(target=stop.set, daemon=True).start())
+    _share_memory()
     logs.setup("worker", settings.log.level, settings.log.format, streamId=settings.stream_id, runId=settings.run_id)
     log = logs.get()
     metrics, reporter = WorkerMetrics(), Reporter()
@@ -54,6 +58,12 @@ def run(
         reporter.close()
     log.info("worker_stopped")
     return EXIT_OK
+
+
+def _share_memory() -> None:
+    """Two of glibc's arenas for all threads: each connection brings new ones, and what an arena once had it keeps."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def leave(code: int) -> NoReturn:

@@ -56,6 +56,44 @@ the service is not steady (steady.py)."""
 
 
 @dataclass(frozen=True)
+class Voice:
+    """A phrase as it was spoken."""
+
+    span: Span
+    """With the voice's start where it is first heard."""
+    sound: Samples
+    """From there on, without the background where that is known."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """An answer, made ready for its place."""
+
+    span: Span
+    sound: Samples
+    """At 48 kHz, at its level, from where the voice came."""
+    note: Note | None
+    """Why it may not be heard."""
+
+
+def fitted(samples: Mono, rate_hz: int, voice: Voice) -> Fitted:
+    """(n,) in -1..1 as the service sent it. The most costly step by far (100 ms), so nobody should wait for it."""
+    dub = np.asarray(soxr.resample(samples, rate_hz, RATE_HZ), np.float32)
+    return Fitted(voice.span, placed(dub, voice.sound), _doubt(dub, voice.sound.mean(axis=1)))
+
+
+def _doubt(dub: Mono, voice: Mono) -> Note | None:
+    if audible(voice) < _GHOST_S:
+        return "ghost_dub"
+    return "dead_dub" if audible(dub) < _DEAD_SHARE * audible(voice) else None
+
+
+def heard_by_service(original: Samples) -> Mono:
+    """(n,) at the rate that phrases are sent with, both channels averaged."""
+    return np.asarray(soxr.resample(original.mean(axis=1), RATE_HZ, fragment.RATE_HZ), np.float32)
+
+
+@dataclass(frozen=True)
 class Decision:
     """What became of a phrase."""
 
@@ -207,28 +245,31 @@ class Timeline:
 
     def phrase_audio(self, span: Span) -> Mono:
         """(n,) the original of a span at 16 kHz, both channels averaged."""
-        middle = self._original.read(span.start, len(span)).mean(axis=1)
-        return np.asarray(soxr.resample(middle, RATE_HZ, fragment.RATE_HZ), np.float32)
+        return heard_by_service(self._original.read(span.start, len(span)))
 
     def dubbed(self, sequence: int, samples: Mono, rate_hz: int) -> bool:
         """The answer for a phrase, (n,) in -1..1. False when it came too late: it is dropped and counted."""
+        voice = self.voice(sequence)
+        return voice is not None and self.put(sequence, fitted(samples, rate_hz, voice))
+
+    def voice(self, sequence: int) -> Voice | None:
+        """What the answer of a phrase will take the place of; None when that has been decided, as `dubbed` says it."""
+        phrase = self._open(sequence)
+        if phrase is None:
+            return None
+        span = self._from_onset(phrase.span)
+        return Voice(span, self._speech(span))
+
+    def put(self, sequence: int, dub: Fitted) -> bool:
+        """Takes a dub that was fitted to the phrase's voice. False when it came too late, as `dubbed` says it."""
         phrase = self._open(sequence)
         if phrase is not None:
-            dub = np.asarray(soxr.resample(samples, rate_hz, RATE_HZ), np.float32)
-            phrase.span = self._from_onset(phrase.span)
-            voice = self._speech(phrase.span)
-            phrase.note = self._doubt(dub, voice.mean(axis=1))
-            if phrase.note is None:
-                phrase.dub = placed(dub, voice)
+            phrase.span, phrase.note = dub.span, dub.note
+            if dub.note is None:
+                phrase.dub = dub.sound
             else:
                 phrase.reason = "invalid_output"
         return phrase is not None
-
-    @staticmethod
-    def _doubt(dub: Mono, voice: Mono) -> Note | None:
-        if audible(voice) < _GHOST_S:
-            return "ghost_dub"
-        return "dead_dub" if audible(dub) < _DEAD_SHARE * audible(voice) else None
 
     def failed(self, sequence: int, reason: FallbackReason) -> bool:
         """The phrase cannot be dubbed. False when it had been decided before, as too late."""
