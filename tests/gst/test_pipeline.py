@@ -193,10 +193,10 @@ def test_passed_sound_and_pictures_go_out_as_they_were(pipeline: MediaPipeline, 
 def test_passed_sound_of_another_format_is_coded_to_the_first_and_stays_in_time(
     pipeline: MediaPipeline, tmp_path: Path
 ) -> None:
-    clip = flash_and_beep(tmp_path / "clip.flv", 8, b_frames=2)
+    clip = flash_and_beep(tmp_path / "clip.flv", 14, b_frames=2)
     sound = PassedSound(pipeline, BITRATE_KBPS)
     assert sound.way_in(Codec("aac", bytes.fromhex("1208"))) == ()  # the output is 44.1 kHz mono from here on
-    out = played_through(pipeline, sound, clip, tmp_path / "out.flv", key_frames=4)
+    out = played_through(pipeline, sound, clip, tmp_path / "out.flv", key_frames=5)
     assert _shown(out, "a", "stream=sample_rate,channels") == ["44100,1"]
     offset = av_offset(out)
     assert offset.pairs >= 5
