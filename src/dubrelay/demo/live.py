@@ -113,6 +113,7 @@ def _verdict(settings: Settings, show: _Show, target: str, out: Console) -> int:
         return EXIT_NOT_DUBBED
     from dubrelay.demo.check import check  # noqa: PLC0415  (a recogniser and its library, not needed until now)
 
+    out.print("[dim]listening to the recording, which takes about a minute[/dim]")
     with out.status("listening to the recording"):
         found = check(settings, show.programme, show.published_s, show.summary, target)
     screen.findings(out, found)
