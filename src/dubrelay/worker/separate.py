@@ -10,14 +10,12 @@ gains and filters to sound again, is that of libDF 0.5.6 and gives what that giv
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from dubrelay.audio import CHANNELS, Samples
-from dubrelay.errors import StartupError
+from dubrelay.worker.network import loaded
 
 FRAME = 480
 DELAY = 3 * FRAME
@@ -63,13 +61,7 @@ class Separator:
     """
 
     def __init__(self, graph: Path) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._session: Any = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-        except Exception as e:  # onnxruntime's own exceptions share no base class
-            raise StartupError(f"{graph}: the separation model cannot be loaded: {e}") from e
+        self._session = loaded(graph, "the separation model")
         self.restart()
 
     def restart(self) -> None:

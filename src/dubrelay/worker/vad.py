@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
-from dubrelay.errors import StartupError
+from dubrelay.worker.network import loaded
 
 RATE_HZ = 16_000
 FRAME = 512
@@ -22,13 +20,7 @@ class Vad:
     """One stream's detector. It remembers what it heard; `reset` makes it forget."""
 
     def __init__(self, model: Path) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._session: Any = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        except Exception as e:  # onnxruntime's own exceptions share no base class
-            raise StartupError(f"{model}: the speech detector cannot be loaded: {e}") from e
+        self._session = loaded(model, "the speech detector")
         self.reset()
 
     def reset(self) -> None:
