@@ -91,7 +91,8 @@ def test_each_metric_moves_when_what_it_counts_is_caused(media: MediaMtx, tmp_pa
             assert worker.metric(reconnects) == 0
             network.reset(side)
             wait_for(lambda reconnects=reconnects: worker.metric(reconnects) == 1, 30, f"{reconnects} to move")
-            assert worker.metric(f'worker_lost_ms_total{{side="{side}put"}}') > 0
+            lost = f'worker_lost_ms_total{{side="{side}put"}}'
+            wait_for(lambda lost=lost: worker.metric(lost) > 0, 30, f"{lost} to move")  # told once the picture is back
         assert worker.metric("worker_gst_bus_errors_total") > errors
 
         worker.process.send_signal(signal.SIGSTOP)
