@@ -74,6 +74,9 @@ class MediaMtx:
     def rtsp(self, path: str) -> str:
         return f"rtsp://127.0.0.1:{self.settings().rtsp_port}/{path}"
 
+    def srt(self, path: str, *, action: str = "read") -> str:
+        return f"srt://127.0.0.1:{self.settings().srt_port}?streamid={action}:{path}"
+
     def start(self) -> Self:
         """Returns once the Control API answers."""
         environment = os.environ | server_environment(self._settings)
@@ -132,7 +135,8 @@ class MediaMtx:
 
 
 def _sink(url: str) -> list[str]:
-    return ["-f", "rtsp", "-rtsp_transport", "tcp", url] if url.startswith("rtsp:") else ["-f", "flv", url]
+    formats = {"rtsp": ["rtsp", "-rtsp_transport", "tcp"], "srt": ["mpegts"]}
+    return ["-f", *formats.get(url.partition(":")[0], ["flv"]), url]
 
 
 def _generated(b_frames: int) -> list[str]:

@@ -56,6 +56,7 @@ class Protocol(StrEnum):
     auto = "auto"
     rtmp = "rtmp"
     rtsp = "rtsp"
+    srt = "srt"
 
 
 def settings_from(file: Path | None, keys: list[str] | None, flags: dict[str, Any] | None = None) -> Settings:

@@ -30,6 +30,7 @@ Voice = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 GainDb = Annotated[float, Field(ge=-100, le=0)]
 """-100 is nothing at all."""
 ServiceUrl = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")]
+InputProtocol = Literal["rtmp", "rtsp", "srt"]
 Fallback = Literal["original", "background", "ducked", "silence"]
 
 
@@ -68,9 +69,12 @@ class MediaMtx(_Section):
     api_port: Port = 9997
     metrics_port: Port = 9998
 
-    def input_url(self, stream_id: str, protocol: Literal["rtmp", "rtsp"]) -> str:
+    def input_url(self, stream_id: str, protocol: InputProtocol) -> str:
+        path = f"live/{stream_id}/in"
+        if protocol == "srt":
+            return f"srt://{self.host}:{self.srt_port}?streamid=read:{path}"
         port = self.rtmp_port if protocol == "rtmp" else self.rtsp_port
-        return f"{protocol}://{self.host}:{port}/live/{stream_id}/in"
+        return f"{protocol}://{self.host}:{port}/{path}"
 
     def output_url(self, stream_id: str) -> str:
         return f"rtmp://{self.host}:{self.rtmp_port}/live/{stream_id}/out"
@@ -103,7 +107,7 @@ class Orchestrator(_Section):
 
 class Worker(_Section):
     mode: Literal["dub", "bypass"] = "dub"
-    input: Literal["auto", "rtmp", "rtsp"] = "auto"
+    input: InputProtocol | Literal["auto"] = "auto"
     latency_s: float = Field(8.0, ge=1, le=60)
     bypass_latency_s: float = Field(1.0, ge=0.6, le=60)
     input_grace_s: float = Field(30.0, gt=0, le=3600)

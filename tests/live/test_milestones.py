@@ -46,13 +46,13 @@ def test_b_a_one_line_pipeline_republishes_in_to_out(media: MediaMtx, tmp_path: 
     assert packet_count(read, "a") > 100
 
 
-@pytest.mark.parametrize("protocol", ["rtmp", "rtsp"])
+@pytest.mark.parametrize("protocol", ["rtmp", "rtsp", "srt"])
 def test_c_the_worker_in_bypass_mode_republishes_the_same_pictures(
     media: MediaMtx, tmp_path: Path, protocol: str
 ) -> None:
     sent = tmp_path / "sent.mp4"
     make_clip(sent, seconds=16)
-    source = media.rtmp("live/x/in") if protocol == "rtmp" else media.rtsp("live/x/in")
+    source = {"rtmp": media.rtmp, "rtsp": media.rtsp, "srt": media.srt}[protocol]("live/x/in")
     with (
         publish(media.rtmp("live/x/in"), file=sent),
         RunningWorker(source, media.rtmp("live/x/out"), mode="bypass", directory=tmp_path) as worker,

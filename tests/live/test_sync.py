@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,27 @@ def test_sound_and_picture_are_within_5_ms(media: MediaMtx, tmp_path: Path, mode
     assert offset.pairs >= 8
     assert offset.mismatches == 0
     assert -5 <= offset.min_ms <= offset.max_ms <= 5
+
+
+def test_opus_over_srt_is_as_exact(media: MediaMtx, tmp_path: Path) -> None:
+    """What RTMP cannot carry. Against what comes in: Opus begins with some ms of nothing."""
+    clip = flash_and_beep(tmp_path / "clip.mkv", 30, 2, audio=("-c:a", "libopus"))
+    with (
+        publish(media.srt("live/x/in", action="publish"), file=clip),
+        RunningWorker(media.srt("live/x/in"), media.rtmp("live/x/out"), mode="bypass", directory=tmp_path),
+        ThreadPoolExecutor() as pool,
+    ):
+        media.wait_available("live/x/out")
+        recordings = pool.map(
+            record,
+            (media.srt("live/x/in"), media.rtmp("live/x/out")),
+            (tmp_path / "in.mkv", tmp_path / "out.flv"),
+            (10, 10),
+        )
+        there, here = map(av_offset, recordings)
+    assert here.pairs >= 8
+    assert here.mismatches == 0
+    assert -5 <= here.min_ms - there.median_ms <= here.max_ms - there.median_ms <= 5
 
 
 def test_sync_holds_after_the_publisher_left_and_came_back_and_the_output_never_stopped(

@@ -215,7 +215,7 @@ def test_tracks_that_cannot_be_taken_leave_a_degraded_stream_that_says_why(
     stream = orchestrator.wait_state("x", "degraded")
     assert "the picture must be H264" in stream.message
     fake.publish("x", "a2", codecs=("H264", "Opus"))
-    assert orchestrator.wait_state("x", "running").input_protocol == "rtsp"
+    assert orchestrator.wait_state("x", "running").input_protocol == "srt"
 
 
 def test_health_follows_mediamtx_and_workers_outlive_its_silence(

@@ -13,12 +13,16 @@ pytestmark = pytest.mark.unit
 
 
 def test_a_streams_settings_are_those_of_the_file_and_its_addresses() -> None:
-    settings = Settings(mediamtx=MediaMtx(rtmp_port=2935, rtsp_port=2554), dub=Dub(target_language="fr"))
+    settings = Settings(mediamtx=MediaMtx(rtmp_port=2935, rtsp_port=2554, srt_port=2890), dub=Dub(target_language="fr"))
     worker = WorkerSettings.for_stream(settings, "abc", "run-1", "rtmp")
     assert worker.input_url == "rtmp://127.0.0.1:2935/live/abc/in"
     assert worker.output_url == "rtmp://127.0.0.1:2935/live/abc/out"
     assert worker.dub.target_language == "fr"
     assert WorkerSettings.for_stream(settings, "abc", "run-1", "rtsp").input_url == "rtsp://127.0.0.1:2554/live/abc/in"
+    assert (
+        WorkerSettings.for_stream(settings, "abc", "run-1", "srt").input_url
+        == "srt://127.0.0.1:2890?streamid=read:live/abc/in"
+    )
 
 
 def test_services_their_key_and_whom_to_trust_reach_the_worker() -> None:

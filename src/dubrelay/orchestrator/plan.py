@@ -9,10 +9,8 @@ from urllib.parse import parse_qs
 
 from pydantic import ValidationError
 
-from dubrelay.config import Dub, Settings
+from dubrelay.config import Dub, InputProtocol, Settings
 from dubrelay.wire.worker import WorkerSettings
-
-Protocol = Literal["rtmp", "rtsp"]
 
 VIDEO = "H264"
 RTMP_AUDIO = frozenset({"MPEG-4 Audio", "MPEG-1/2 Audio"})
@@ -28,7 +26,7 @@ _GRACE_MARGIN_S = 10.0
 class Plan:
     """How a stream is read and into what it is dubbed; a worker whose plan has changed is replaced."""
 
-    protocol: Protocol
+    protocol: InputProtocol
     dub: Dub
 
 
@@ -39,7 +37,7 @@ class Unsupported:
     message: str
 
 
-def plan_for(codecs: Sequence[str], dub: Dub, preferred: Literal["auto", "rtmp", "rtsp"]) -> Plan | Unsupported:
+def plan_for(codecs: Sequence[str], dub: Dub, preferred: InputProtocol | Literal["auto"]) -> Plan | Unsupported:
     """`codecs` as MediaMTX names them, in the order of the tracks."""
     has = ", ".join(codecs) or "no tracks"
     audio = next((codec for codec in codecs if codec in AUDIO), None)
@@ -47,13 +45,12 @@ def plan_for(codecs: Sequence[str], dub: Dub, preferred: Literal["auto", "rtmp",
         return Unsupported(f"the picture must be H264, set the encoder to it; the publisher sends {has}")
     if audio is None and len(codecs) > 1:
         return Unsupported(f"the sound must be one of {', '.join(sorted(AUDIO))}; the publisher sends {has}")
-    if preferred == "rtsp":
-        return Plan("rtsp", dub)
-    if audio is None or audio in RTMP_AUDIO:  # without sound the output gets silence
-        return Plan("rtmp", dub)
-    if preferred == "rtmp":
-        return Unsupported(f"worker.input = 'rtmp' cannot carry {audio}; set it to 'auto' or 'rtsp'")
-    return Plan("rtsp", dub)
+    by_rtmp = audio is None or audio in RTMP_AUDIO  # without sound the output gets silence
+    if preferred == "rtmp" and not by_rtmp:
+        return Unsupported(f"worker.input = 'rtmp' cannot carry {audio}; set it to 'auto', 'srt' or 'rtsp'")
+    if preferred == "auto":
+        preferred = "rtmp" if by_rtmp else "srt"
+    return Plan(preferred, dub)
 
 
 def dub_asked_for(query: str, default: Dub) -> tuple[Dub, list[str]]:

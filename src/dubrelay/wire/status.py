@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from dubrelay.config import InputProtocol
 from dubrelay.wire.control import Programme
 
 State = Literal["waiting", "running"]
@@ -29,7 +30,7 @@ class WorkerStatus(_Line):
     """One line for people: what is being waited for, and why."""
     mode: Literal["dub", "bypass"]
     programme: Programme
-    input_protocol: Literal["rtmp", "rtsp"]
+    input_protocol: InputProtocol
     delay_ms: float | None = None
     """Arrival at the worker -> publish, measured on the latest key frame."""
     av_sync_ms: float | None = None

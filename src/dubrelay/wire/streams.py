@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
+from dubrelay.config import InputProtocol
 from dubrelay.wire.status import PhraseReport
 
 StreamState = Literal["idle", "starting", "running", "grace", "stopping", "degraded"]
@@ -40,7 +41,7 @@ class StreamView(_View):
     target_language: str = ""
     voice: str = ""
     mode: Literal["dub", "bypass"]
-    input_protocol: Literal["rtmp", "rtsp"] | None = None
+    input_protocol: InputProtocol | None = None
     worker: WorkerView | None = None
     delay_ms: float | None = None
     av_sync_ms: float | None = None

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import Literal, Self
+from typing import Annotated, Self, cast
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from dubrelay.config import Cut, Dub, Log, Mix, Paths, Settings, StreamId, StsClient, Trace, Worker, validated
+from dubrelay.config import (
+    Cut,
+    Dub,
+    InputProtocol,
+    Log,
+    Mix,
+    Paths,
+    Settings,
+    StreamId,
+    StsClient,
+    Trace,
+    Worker,
+    validated,
+)
 
 
 class WorkerSettings(BaseModel):
@@ -15,7 +28,7 @@ class WorkerSettings(BaseModel):
 
     stream_id: StreamId
     run_id: str
-    input_url: str
+    input_url: Annotated[str, Field(pattern=r"^(rtmp|rtsp|srt)://")]
     output_url: str
     log: Log = Log()
     paths: Paths = Paths()
@@ -26,8 +39,12 @@ class WorkerSettings(BaseModel):
     trace: Trace = Trace()
     sts_client: StsClient = StsClient()
 
+    @property
+    def input_protocol(self) -> InputProtocol:
+        return cast("InputProtocol", self.input_url.partition(":")[0])
+
     @classmethod
-    def for_stream(cls, settings: Settings, stream_id: str, run_id: str, protocol: Literal["rtmp", "rtsp"]) -> Self:
+    def for_stream(cls, settings: Settings, stream_id: str, run_id: str, protocol: InputProtocol) -> Self:
         """What `settings` say for one stream of the MediaMTX in them. ConfigError when the id is none."""
         values = {
             "stream_id": stream_id,

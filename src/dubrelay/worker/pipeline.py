@@ -72,6 +72,8 @@ ELEMENTS = (
     "rtpmpadepay",
     "rtpopusdepay",
     "rtspsrc",
+    "srtsrc",
+    "tsdemux",
     "valve",
 )
 

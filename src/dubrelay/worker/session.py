@@ -9,7 +9,6 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from typing import Literal
 
 from dubrelay import logs
 from dubrelay.errors import InputNotReady
@@ -147,7 +146,6 @@ class Session:
         now = time.monotonic()
         if now - self._last_measured >= _MEASURE_S:
             self._last_measured, self._figures = now, self._measure()
-        protocol: Literal["rtmp", "rtsp"] = "rtsp" if self._settings.input_url.startswith("rtsp") else "rtmp"
         state: State = "running" if self._source.up and self._sink.up else "waiting"
         self._reporter.send(
             WorkerStatus(
@@ -155,7 +153,7 @@ class Session:
                 message=self._message(state),
                 mode=self._settings.worker.mode,
                 programme=self._sound.programme,
-                input_protocol=protocol,
+                input_protocol=self._settings.input_protocol,
                 delay_ms=self._sink.delay_ms,
                 av_sync_ms=self._sink.av_sync_ms,
                 metrics=self._figures,

@@ -1,7 +1,7 @@
 """The input side of the graph: connects, notices when the input is gone, and connects again.
 
 Both tracks of a connection keep their distance: they are moved by the same constant from the source's timeline to
-running time (stamps.py). RTMP has one millisecond timeline for both; rtspsrc's buffers come in running time already.
+running time (stamps.py). RTMP and SRT have one timeline for both; rtspsrc's buffers come in running time already.
 Where the publisher's clock is faster or slower than ours, ours follows.
 """
 
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 from threading import Lock, get_ident
+from urllib.parse import urlsplit
 
 from gi.repository import Gst
 
@@ -30,6 +31,7 @@ _BRIEF_S = 10.0
 _HOPELESS = 4
 """Connections in a row."""
 _RTSP_JITTER_MS = 200
+_SRT_LATENCY_MS = 120
 _BEHIND_NS = 500_000_000
 _REORDERED_NS = 2_000_000_000
 """B-frames put no picture so far from where it is decoded."""
@@ -140,8 +142,8 @@ class Source:
     def _open(self) -> None:
         self.connects += 1
         self._pipeline.new_source()
-        kind = _RtspConnection if self._url.startswith("rtsp") else _RtmpConnection
         first = (self._on_anchor, self._on_first_picture)
+        kind = _CONNECTIONS[urlsplit(self._url).scheme]
         self._connection = kind(self._pipeline, self._sound, self._url, self.connects, first)
         self._log.debug("input_connecting", url=redact_url(self._url), attempt=self.connects)
 
@@ -300,17 +302,48 @@ class _Connection:
         raise NotImplementedError
 
 
-class _RtmpConnection(_Connection):
-    def __init__(self, pipeline: MediaPipeline, sound: Sound, url: str, number: int, on_first: _OnFirst) -> None:
+class _StampedConnection(_Connection):
+    """Both tracks bear the publisher's stamps, of one timeline: what lies between the two is exact."""
+
+    def __init__(self, pipeline: MediaPipeline, sound: Sound, number: int, on_first: _OnFirst) -> None:
         super().__init__(pipeline, sound, number, on_first)
         self._stamps = Stamps()
         self._moved: set[Gst.Pad] = set()
-        source = self._add("rtmp2src", location=url, timeout=int(_CONNECT_S))
-        demux = self._add("flvdemux")
+
+    def _read(self, source: str, demuxer: Step, **properties: object) -> None:
+        """source ! demuxer, which says what tracks there are."""
+        end = self._add(source, **properties)
+        demux = self._add(demuxer) if isinstance(demuxer, str) else self._add(demuxer[0], **demuxer[1])
         self._handlers.append((demux, demux.connect("pad-added", self._on_pad)))
-        source.link(demux)
+        end.link(demux)
         demux.sync_state_with_parent()
-        source.sync_state_with_parent()
+        end.sync_state_with_parent()
+
+    def _leapt(self, pad: Gst.Pad, buffer: Gst.Buffer) -> bool:
+        """Whether the demuxer has moved the stamps by itself."""
+        return False
+
+    def _placed(self, pad: Gst.Pad, buffer: Gst.Buffer, now: int) -> int:
+        pts, dts = buffer.pts, buffer.dts
+        stamp = pts if dts == _NO_TIME else dts
+        with self._lock:
+            fits = self._stamps.place(pad, stamp, now)
+        # MediaMTX lets the PTS leap and the DTS crawl after it.
+        if not fits or pts - stamp > _REORDERED_NS or self._leapt(pad, buffer):
+            self.end("its stamps leapt")
+        shift = self._stamps.shift or 0
+        if pad not in self._moved:
+            self._moved.add(pad)
+            # By its PTS, not by its running time: the two pads' segments start at different places.
+            pad.set_offset(shift + pts - _running(pad, pts))
+        self.lateness.note(now - stamp - shift, now)
+        return int(pts + shift)
+
+
+class _RtmpConnection(_StampedConnection):
+    def __init__(self, pipeline: MediaPipeline, sound: Sound, url: str, number: int, on_first: _OnFirst) -> None:
+        super().__init__(pipeline, sound, number, on_first)
+        self._read("rtmp2src", "flvdemux", location=url, timeout=int(_CONNECT_S))
 
     def _use(self, pad: Gst.Pad) -> None:
         if pad.get_name() == "video":
@@ -323,23 +356,48 @@ class _RtmpConnection(_Connection):
             else:
                 self._listen(pad, Codec("aac", _bytes_of(caps.get_value("codec_data"))))
 
-    def _placed(self, pad: Gst.Pad, buffer: Gst.Buffer, now: int) -> int:
-        pts, dts = buffer.pts, buffer.dts
-        stamp = pts if dts == _NO_TIME else dts
-        known = pad in self._moved
-        with self._lock:
-            fits = self._stamps.place(pad, stamp, now)
-        # flvdemux moves stamps that leap by itself, each track by its own distance, and says so by DISCONT.
-        # MediaMTX lets the PTS leap and the DTS crawl after it.
-        if not fits or pts - stamp > _REORDERED_NS or (known and buffer.has_flags(_DISCONT)):
-            self.end("its stamps leapt")
-        shift = self._stamps.shift or 0
-        if not known:
-            self._moved.add(pad)
-            # By its PTS, not by its running time: the two pads' segments start at different places.
-            pad.set_offset(shift + pts - _running(pad, pts))
-        self.lateness.note(now - stamp - shift, now)
-        return int(pts + shift)
+    def _leapt(self, pad: Gst.Pad, buffer: Gst.Buffer) -> bool:
+        """flvdemux moves stamps that leap, each track by its own distance, and says so by DISCONT."""
+        return pad in self._moved and bool(buffer.has_flags(_DISCONT))
+
+
+class _SrtConnection(_StampedConnection):
+    """MPEG-TS. Its stamps are taken as they are (ignore-pcr), not by when they arrive."""
+
+    def __init__(self, pipeline: MediaPipeline, sound: Sound, url: str, number: int, on_first: _OnFirst) -> None:
+        super().__init__(pipeline, sound, number, on_first)
+        self._has_audio = False
+        source = {"uri": url, "auto-reconnect": False, "latency": _SRT_LATENCY_MS}
+        self._read("srtsrc", ("tsdemux", {"ignore-pcr": True}), **source)
+
+    def _use(self, pad: Gst.Pad) -> None:
+        caps = pad.get_current_caps().get_structure(0)
+        kind = caps.get_name()
+        if kind == "video/x-h264":
+            self._watch(pad, self._on_picture)
+            self._chain(pad, self._pipeline.video_in, "h264parse", ("capsfilter", {"caps": _AVC}))
+        elif kind in ("audio/mpeg", "audio/x-opus") and not self._has_audio:
+            self._has_audio = True
+            mpeg = "mpegaudioparse" if caps.get_int("mpegversion")[1] == 1 else "aacparse"
+            frames = self._add("capsfilter", caps=_FRAMES)
+            frames.get_static_pad("src").add_probe(Gst.PadProbeType.EVENT_DOWNSTREAM, self._on_format)
+            frames.sync_state_with_parent()
+            self._chain(pad, frames.get_static_pad("sink"), mpeg if kind == "audio/mpeg" else "opusparse")
+
+    def _on_format(self, pad: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
+        """What the sound is stands in its first frame; the rest of its way follows from that."""
+        event = info.get_event()
+        if event.type != Gst.EventType.CAPS:
+            return _OK
+        caps = event.parse_caps().get_structure(0)
+        if caps.get_name() == "audio/x-opus":
+            codec = Codec("opus")
+        elif caps.get_int("mpegversion")[1] == 1:
+            codec = Codec("mp3")
+        else:
+            codec = Codec("aac", _bytes_of(caps.get_value("codec_data")))
+        self._listen(pad, codec)
+        return Gst.PadProbeReturn.REMOVE
 
 
 class _RtspConnection(_Connection):
@@ -354,10 +412,9 @@ class _RtspConnection(_Connection):
         caps = pad.get_current_caps().get_structure(0)
         codec = caps.get_string("encoding-name")
         if codec == "H264":
-            avc = "video/x-h264,stream-format=avc,alignment=au"
             depay = ("rtph264depay", {"wait_for_keyframe": True})
             self._watch(pad, self._on_picture)
-            timestamped = ("h264parse", "h264timestamper", ("capsfilter", {"caps": avc}))
+            timestamped = ("h264parse", "h264timestamper", ("capsfilter", {"caps": _AVC}))
             self._chain(pad, self._pipeline.video_in, depay, *timestamped)
         elif codec in _RTSP_AUDIO and not self._has_audio:
             self._has_audio = True
@@ -372,6 +429,10 @@ class _RtspConnection(_Connection):
         return _running(pad, buffer.pts)
 
 
+_Kind = Callable[[MediaPipeline, Sound, str, int, _OnFirst], _Connection]
+_CONNECTIONS: dict[str, _Kind] = {"rtmp": _RtmpConnection, "rtsp": _RtspConnection, "srt": _SrtConnection}
+_AVC = "video/x-h264,stream-format=avc,alignment=au"
+_FRAMES = "audio/mpeg,mpegversion=4,stream-format=raw;audio/mpeg,mpegversion=1;audio/x-opus"
 _RTSP_AUDIO: dict[str, tuple[CodecName, str, str]] = {
     "MPEG4-GENERIC": ("aac", "rtpmp4gdepay", "aacparse"),
     "MPA": ("mp3", "rtpmpadepay", "mpegaudioparse"),
