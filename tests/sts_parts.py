@@ -16,6 +16,7 @@ import uvicorn
 from dubrelay.config import Settings, Sts
 from dubrelay.sts.app import build_app
 from dubrelay.sts.asr.base import Transcript
+from dubrelay.sts.mt.base import NO_WISH, Wish
 from dubrelay.sts.route import Engines
 from dubrelay.sts.running import Load
 from dubrelay.sts.tts.base import Prepared, Speech
@@ -92,7 +93,7 @@ class TinyTranslator:
         self._cost = cost
         self.closed = False
 
-    def translate(self, text: str, source: str, target: str) -> str:
+    def translate(self, text: str, source: str, target: str, wish: Wish = NO_WISH) -> str:
         self._cost()
         return self._text
 

@@ -7,14 +7,14 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel, SecretStr
 
 from dubrelay import config
 from dubrelay.cli import app
-from dubrelay.config import Settings
+from dubrelay.config import Engine, Settings
 from dubrelay.wire.control import Control
 
 pytestmark = pytest.mark.unit
@@ -40,7 +40,7 @@ DEFAULTS = dict(_defaults(Settings()))
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {prefix + key: value}
     return flat
 
 
@@ -67,6 +67,17 @@ def test_the_table_has_every_key_with_its_default() -> None:
     assert _table() == shown
 
 
+def test_every_kind_of_engine_is_described_with_its_options() -> None:
+    rows = re.findall(
+        r"^\| (`[^|]+`) \| [^|]+ \| ([^|]*)\|$", (ROOT / "docs" / "engines.md").read_text("utf-8"), re.MULTILINE
+    )
+    described = {
+        kind: set(re.findall(r"`([a-z_]+)`:", text)) for kinds, text in rows for kind in re.findall(r"`(\S+)`", kinds)
+    }
+    kinds = {options.model_fields["kind"].default: set(options.model_fields) for options in get_args(Engine)}
+    assert described == {kind: fields - {"kind", "languages"} for kind, fields in kinds.items()}
+
+
 def test_every_key_of_a_control_is_in_the_table() -> None:
     named = re.findall(r"`([a-z_]+)`", TABLE.read_text("utf-8").partition("## Steering a worker")[2])
     assert set(Control.model_fields) <= set(named)
@@ -76,7 +87,7 @@ def test_keys_named_in_any_document_exist() -> None:
     sections = "|".join(Settings.model_fields)
     for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), REFERENCE):
         for key in re.findall(rf"(?<![/\w.-])((?:{sections})\.[a-z_]+(?:\.[a-z_]+)*)\b", document.read_text("utf-8")):
-            known = key in DEFAULTS or any(k.startswith(key + ".") for k in DEFAULTS)
+            known = key in DEFAULTS or any(k.startswith(key + ".") for k in DEFAULTS) or key.startswith("sts.engines.")
             assert known or key.endswith((".py", ".toml", ".yml")), f"{document.name} names {key}"
 
 

@@ -186,6 +186,57 @@ class StsFaults(_Section):
         return any((self.delay_ms, self.jitter_ms, self.fail_rate, self.hang_rate, self.garbage_rate))
 
 
+Device = Literal["cpu", "cuda"]
+EngineName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+
+
+class _Engine(_Section):
+    """How one engine of the STS service is made: `kind`, and what that kind lets one choose."""
+
+    languages: list[Language] | None = None
+    """Only these of those that it knows. Of a translator: those that it translates to."""
+
+
+class MockEngine(_Engine):
+    kind: Literal["mock"] = "mock"
+
+
+class ChainEngine(_Engine):
+    """Others one after the other, until one of them gives an answer."""
+
+    kind: Literal["chain"] = "chain"
+    engines: list[EngineName] = Field(min_length=1, max_length=8)
+
+
+class WhisperEngine(_Engine):
+    """`model`: whisper-tiny.en, whisper-base, or the folder of any Whisper model that CTranslate2 reads."""
+
+    kind: Literal["whisper"] = "whisper"
+    model: str
+    device: Device = "cpu"
+    compute_type: Literal["int8", "int8_float16", "float16", "float32"] = "int8"
+    beams: int = Field(5, ge=1, le=10)
+
+
+class ApertiumEngine(_Engine):
+    kind: Literal["apertium"] = "apertium"
+
+
+class KokoroEngine(_Engine):
+    kind: Literal["kokoro"] = "kokoro"
+
+
+class HibariEngine(_Engine):
+    kind: Literal["hibari"] = "hibari"
+
+
+class EspeakEngine(_Engine):
+    kind: Literal["espeak-ng"] = "espeak-ng"
+
+
+Engine = MockEngine | ChainEngine | WhisperEngine | ApertiumEngine | KokoroEngine | HibariEngine | EspeakEngine
+
+
 class Sts(_Section):
     host: str = "127.0.0.1"
     port: Port = 8000
@@ -194,6 +245,7 @@ class Sts(_Section):
     mt: list[str] = Field(["apertium"], min_length=1)
     tts: list[str] = Field(["kokoro", "hibari"], min_length=1)
     tts_fast: list[str] = ["espeak-ng"]
+    engines: dict[EngineName, Annotated[Engine, Field(discriminator="kind")]] = {}
     asr_threads: int = Field(1, ge=1, le=64)
     tts_threads: int = Field(2, ge=1, le=64)
     max_tempo: float = Field(1.45, ge=1, le=2)
@@ -279,10 +331,17 @@ def _collect(section: BaseModel, prefix: str, environ: dict[str, str]) -> None:
             _collect(value, name + "__", environ)
         elif isinstance(value, SecretStr):
             environ[name] = value.get_secret_value()
-        elif isinstance(value, list):
-            environ[name] = json.dumps(value)
+        elif isinstance(value, (list, dict)):
+            environ[name] = json.dumps(value, default=_plain)
         elif value is not None:
             environ[name] = str(value)
+
+
+def _plain(value: object) -> object:
+    """What json.dumps does not know, secrets in the clear."""
+    if isinstance(value, BaseModel):
+        return {key: part for key, part in value if part is not None}
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 M = TypeVar("M", bound=BaseModel)

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dubrelay.config import Paths, Sts
+from dubrelay.config import ApertiumEngine, Paths, Sts
 from dubrelay.errors import StartupError, StsError
 from dubrelay.sts.mt import apertium
 from dubrelay.sts.mt.apertium import Apertium
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.service
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Apertium]:
-    engine = Apertium(Sts(), Paths())
+    engine = Apertium("apertium", ApertiumEngine(), Sts(), Paths())
     yield engine
     engine.close()
 
@@ -120,7 +120,7 @@ def test_several_threads_get_each_their_own_translation(engine: Apertium) -> Non
 
 @pytest.fixture
 def own_engine() -> Iterator[Apertium]:
-    engine = Apertium(Sts(), Paths())
+    engine = Apertium("apertium", ApertiumEngine(), Sts(), Paths())
     yield engine
     engine.close()
 
@@ -151,7 +151,7 @@ def test_a_program_that_hangs_is_replaced_within_its_deadline(
 
 
 def test_closing_ends_every_program() -> None:
-    engine = Apertium(Sts(), Paths())
+    engine = Apertium("apertium", ApertiumEngine(), Sts(), Paths())
     engine.translate("The house.", "en", "es")
     engine.translate("La casa.", "es", "en")
     pids = engine.pids
@@ -164,8 +164,9 @@ def test_closing_ends_every_program() -> None:
 
 def test_the_programs_end_with_a_service_that_is_killed() -> None:
     code = (
-        "from dubrelay.sts.mt.apertium import Apertium; from dubrelay.config import Paths, Sts; import time\n"
-        "engine = Apertium(Sts(), Paths()); engine.translate('The house.', 'en', 'es')\n"
+        "from dubrelay.sts.mt.apertium import Apertium; import time\n"
+        "from dubrelay.config import ApertiumEngine, Paths, Sts\n"
+        "engine = Apertium('apertium', ApertiumEngine(), Sts(), Paths()); engine.translate('The house.', 'en', 'es')\n"
         "print(*engine.pids, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as service:
@@ -184,6 +185,6 @@ def test_a_pipe_that_cannot_be_started_says_so_and_leaves_no_process(tmp_path: P
 
 def test_a_missing_program_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "Debian package apertium" in Apertium.missing(Paths())
+    assert "Debian package apertium" in Apertium.missing(ApertiumEngine(), Paths())
     with pytest.raises(StartupError, match="install the Debian package apertium"):
-        Apertium(Sts(), Paths())
+        Apertium("apertium", ApertiumEngine(), Sts(), Paths())

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from dubrelay import config
 from dubrelay.config import Paths
 from dubrelay.errors import ConfigError, StartupError, StsError
 from dubrelay.sts import engines as tables
-from dubrelay.sts.engines import ENGINES, describe, load
+from dubrelay.sts.engines import BUILT_IN, KINDS, describe, load
 from dubrelay.sts.route import Engines
 from sts_parts import TinyAsr, TinyTranslator, TinyTts, mock_settings, tiny_sts
 
@@ -17,8 +21,10 @@ def test_an_unknown_engine_is_named_with_its_key_and_what_is_allowed(key: str) -
     with pytest.raises(ConfigError) as caught:
         load(tiny_sts(**{key: ["kokodo"]}), Paths())
     assert caught.value.exit_code == 2
-    allowed = ", ".join(ENGINES["tts" if key == "tts_fast" else key])  # type: ignore[index]
-    assert caught.value.message == f"sts.{key} = 'kokodo': there is no such engine; allowed: {allowed}"
+    allowed = ", ".join(BUILT_IN["tts" if key == "tts_fast" else key])  # type: ignore[index]
+    assert caught.value.message == (
+        f"sts.{key} = 'kokodo': there is no such engine; allowed: {allowed}, or one of sts.engines"
+    )
 
 
 def test_the_configured_engines_load_and_are_warm() -> None:
@@ -29,16 +35,16 @@ def test_the_configured_engines_load_and_are_warm() -> None:
 
 
 def test_an_engine_whose_parts_are_missing_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ENGINES["asr"], "gone", "dubrelay.sts.asr.gone:Gone")
+    monkeypatch.setitem(KINDS, ("asr", "mock"), "dubrelay.sts.asr.gone:Gone")
     with pytest.raises(StartupError) as caught:
-        load(tiny_sts(asr=["gone"]), Paths())
+        load(tiny_sts(), Paths())
     assert caught.value.exit_code == 3
-    assert caught.value.message.startswith("sts.asr: gone cannot be used: ModuleNotFoundError")
+    assert caught.value.message.startswith("sts.asr: mock cannot be used: ModuleNotFoundError")
 
 
 class BreaksOnLoad(TinyAsr):
     @classmethod
-    def missing(cls, paths: Paths) -> str:
+    def missing(cls, *_: object) -> str:
         return ""
 
     def __init__(self, *_: object) -> None:
@@ -55,12 +61,12 @@ def test_an_engine_that_cannot_be_loaded_is_one_line(monkeypatch: pytest.MonkeyP
 def test_what_was_loaded_is_closed_when_a_later_engine_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     translator = TinyTranslator()
 
-    def loaded(stage: str, *_: object) -> object:
+    def loaded(_: object, stage: str, name: str) -> object:
         if stage == "tts":
             raise StartupError("no voice")
         return translator if stage == "mt" else TinyAsr()
 
-    monkeypatch.setattr(tables, "_loaded", loaded)
+    monkeypatch.setattr(tables._Loading, "_loaded", loaded)
     with pytest.raises(StartupError, match="no voice"):
         load(tiny_sts(), Paths())
     assert translator.closed
@@ -129,7 +135,7 @@ def test_an_impossible_pair_says_what_would_make_it_possible(source: str, target
 def test_every_engine_is_described_whether_it_is_loaded_or_not() -> None:
     settings = tiny_sts()
     infos = describe(settings, Paths(), load(settings, Paths()))
-    assert {(info.stage, info.name) for info in infos} == {(s, name) for s, table in ENGINES.items() for name in table}
+    assert {(info.stage, info.name) for info in infos} == {(s, name) for s, table in BUILT_IN.items() for name in table}
     mock = next(info for info in infos if (info.stage, info.name) == ("tts", "mock"))
     assert mock.loaded and not mock.missing
     assert (mock.languages, mock.voices, mock.licence) == (["*"], {"*": ["tone"]}, "Apache-2.0")
@@ -139,3 +145,49 @@ def test_every_engine_is_described_whether_it_is_loaded_or_not() -> None:
 def test_each_engine_of_the_tables_says_what_it_is_without_being_loaded() -> None:
     for info in describe(tiny_sts(), Paths()):
         assert info.licence, f"{info.stage} {info.name} has no licence; missing: {info.missing}"
+
+
+def test_an_engine_of_ones_own_is_limited_to_its_languages() -> None:
+    own = {"robot": {"kind": "mock", "languages": ["es", "ca"]}}
+    engines = load(tiny_sts(mt=["robot"], engines=own), Paths())
+    assert engines.pairs() == {("*", "es"), ("*", "ca")}
+    with pytest.raises(StsError, match="translates en to de"):
+        engines.route("en", "de", "default")
+
+
+def test_languages_that_an_engine_does_not_know_are_refused_at_the_start() -> None:
+    own = {"french": {"kind": "espeak-ng", "languages": ["xx"]}}
+    with pytest.raises(ConfigError, match=r"sts.engines.french.languages = \['xx'\]: it knows none of them"):
+        load(tiny_sts(tts=["french"], engines=own), Paths())
+
+
+@pytest.mark.parametrize(
+    ("engines", "problem"),
+    [
+        ({"x": {"kind": "whispr"}}, "kind"),
+        ({"x": {"kind": "whisper", "model": "m", "beam": 3}}, "beam: there is no such key"),
+        ({"x": {"kind": "whisper"}}, "sts.engines.x.whisper.model"),
+        ({"X Y": {"kind": "mock"}}, "sts.engines.X Y"),
+    ],
+)
+def test_a_wrong_definition_is_named(engines: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.load(None, {}, {"sts.engines": engines})
+    assert problem in caught.value.message
+
+
+def test_definitions_reach_a_child_by_its_environment_keys_included() -> None:
+    own = {"pair": {"kind": "chain", "engines": ["mock"], "languages": ["es"]}}
+    settings = config.load(None, {}, {"sts.engines": own})
+    assert config.load(None, config.to_environ(settings)).sts == settings.sts
+
+
+def test_an_engine_of_another_stage_is_not_offered() -> None:
+    with pytest.raises(ConfigError, match=r"sts\.tts = 'ears': there is no such engine"):
+        load(tiny_sts(tts=["ears"], engines={"ears": {"kind": "whisper", "model": "whisper-base"}}), Paths())
+
+
+def test_a_model_folder_that_lacks_files_is_named(tmp_path: Path) -> None:
+    own = {"large": {"kind": "whisper", "model": str(tmp_path)}}
+    with pytest.raises(StartupError, match=r"large cannot be used: .* has no model\.bin and no tokenizer\.json"):
+        load(tiny_sts(asr=["large"], engines=own), Paths())

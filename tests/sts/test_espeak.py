@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dubrelay.config import Paths, Sts
+from dubrelay.config import EspeakEngine, Paths, Sts
 from dubrelay.errors import StartupError, StsError
 from dubrelay.sts.tts import espeak_ng
 from dubrelay.sts.tts.espeak import Espeak
@@ -21,7 +21,7 @@ TEXT = {
 
 @pytest.fixture(scope="module")
 def espeak() -> Espeak:
-    return Espeak(Sts(), Paths())
+    return Espeak("espeak-ng", EspeakEngine(), Sts(), Paths())
 
 
 @pytest.mark.parametrize("language", ["es", "en"])
@@ -94,6 +94,6 @@ def test_an_unknown_voice_is_an_error_with_the_programs_own_words() -> None:
 
 def test_a_missing_program_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "Debian package espeak-ng" in Espeak.missing(Paths())
+    assert "Debian package espeak-ng" in Espeak.missing(EspeakEngine(), Paths())
     with pytest.raises(StartupError, match="install the Debian package espeak-ng"):
-        Espeak(Sts(), Paths())
+        Espeak("espeak-ng", EspeakEngine(), Sts(), Paths())

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dubrelay.config import Paths, Sts
+from dubrelay.config import ApertiumEngine, Paths, Sts
 from dubrelay.sts.mt.apertium import Apertium
 from dubrelay.sts.mt.glossary import translated
 from dubrelay.wire.glossary import Term
@@ -57,7 +57,7 @@ def test_a_translator_that_changes_nothing_gives_each_term_its_target(text: str,
 
 @pytest.mark.service
 def test_apertium_leaves_a_term_where_it_belongs() -> None:
-    engine = Apertium(Sts(), Paths())
+    engine = Apertium("apertium", ApertiumEngine(), Sts(), Paths())
     try:
         text, notes = translated(
             "The minister of Bayern said that the new goal will come.",

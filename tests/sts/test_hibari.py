@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dubrelay.config import Paths, Sts
+from dubrelay.config import HibariEngine, Paths, Sts
 from dubrelay.errors import StartupError, StsError
 from dubrelay.sts.tts.hibari import Hibari
 
@@ -16,7 +16,7 @@ TEXT = "The rain will fall tomorrow, and it costs $9.99."
 
 @pytest.fixture(scope="module")
 def hibari() -> Hibari:
-    return Hibari(Sts(), Paths())
+    return Hibari("hibari", HibariEngine(), Sts(), Paths())
 
 
 @pytest.mark.parametrize("tempo", [0.8, 1.0, 1.3])
@@ -48,7 +48,7 @@ def test_an_altered_model_of_the_operator_is_a_startup_error(tmp_path: Path) -> 
     own.mkdir()
     paths = Paths(models_dir=tmp_path)
     with pytest.raises(StartupError, match=r"hibari: .* has no hibari\.onnx"):
-        Hibari(Sts(), paths)
+        Hibari("hibari", HibariEngine(), Sts(), paths)
     (own / "hibari.onnx").write_bytes(b"no model")
     with pytest.raises(StartupError, match=r"hibari\.onnx cannot be loaded"):
-        Hibari(Sts(), paths)
+        Hibari("hibari", HibariEngine(), Sts(), paths)

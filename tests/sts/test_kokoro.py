@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dubrelay.config import Paths, Sts
+from dubrelay.config import KokoroEngine, Paths, Sts
 from dubrelay.errors import StartupError, StsError
 from dubrelay.sts.tts.kokoro import RATE_HZ, Kokoro, _frames, _pieces
 
@@ -17,7 +17,7 @@ TEXT = "Cinco niños juegan en el jardín."
 
 @pytest.fixture(scope="module")
 def kokoro() -> Kokoro:
-    return Kokoro(Sts(), Paths())
+    return Kokoro("kokoro", KokoroEngine(), Sts(), Paths())
 
 
 @pytest.mark.parametrize("tempo", [0.85, 1.0, 1.3])
@@ -76,13 +76,13 @@ def test_several_threads_may_prepare_and_speak(kokoro: Kokoro) -> None:
 
 def test_a_missing_model_and_a_missing_program_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = Paths(state_dir=tmp_path)
-    assert "model kokoro" in Kokoro.missing(paths)
+    assert "model kokoro" in Kokoro.missing(KokoroEngine(), paths)
     with pytest.raises(StartupError, match=r"model kokoro: .*run scripts/setup"):
-        Kokoro(Sts(), paths)
+        Kokoro("kokoro", KokoroEngine(), Sts(), paths)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "Debian package espeak-ng" in Kokoro.missing(Paths())
+    assert "Debian package espeak-ng" in Kokoro.missing(KokoroEngine(), Paths())
     with pytest.raises(StartupError, match="the program espeak-ng is missing"):
-        Kokoro(Sts(), Paths())
+        Kokoro("kokoro", KokoroEngine(), Sts(), Paths())
 
 
 def test_frames_add_up_to_the_tempo_and_keep_the_first_pad() -> None:

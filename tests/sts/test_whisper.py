@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 import soxr
 
-from dubrelay.config import Paths, Sts
+from dubrelay.config import HibariEngine, KokoroEngine, Paths, Sts, WhisperEngine
 from dubrelay.errors import StartupError, StsError
 from dubrelay.sts.asr.base import RATE_HZ
 from dubrelay.sts.asr.whisper import Whisper, _Heard
@@ -24,22 +24,22 @@ SPANISH = "El presidente dijo que las nuevas medidas empiezan el lunes."
 
 @pytest.fixture(scope="module")
 def tiny() -> Whisper:
-    return Whisper("whisper-tiny.en", Sts(), Paths())
+    return Whisper("whisper-tiny.en", WhisperEngine(model="whisper-tiny.en"), Sts(), Paths())
 
 
 @pytest.fixture(scope="module")
 def base() -> Whisper:
-    return Whisper("whisper-base", Sts(), Paths())
+    return Whisper("whisper-base", WhisperEngine(model="whisper-base"), Sts(), Paths())
 
 
 @pytest.fixture(scope="module")
 def hibari() -> Hibari:
-    return Hibari(Sts(), Paths())
+    return Hibari("hibari", HibariEngine(), Sts(), Paths())
 
 
 @pytest.fixture(scope="module")
 def kokoro() -> Kokoro:
-    return Kokoro(Sts(), Paths())
+    return Kokoro("kokoro", KokoroEngine(), Sts(), Paths())
 
 
 def _spoken(voice: Tts, text: str, language: str, tempo: float = 1.0) -> Mono:
@@ -162,6 +162,6 @@ def test_what_is_not_to_be_trusted_is_refused(
 
 def test_a_missing_model_is_named(tmp_path: pytest.TempPathFactory) -> None:
     paths = Paths(state_dir=tmp_path)  # type: ignore[arg-type]
-    assert "whisper-base" in Whisper.missing(paths)
+    assert "whisper-base" in Whisper.missing(WhisperEngine(model="whisper-base"), paths)
     with pytest.raises(StartupError, match=r"whisper-base: .*model\.bin is missing: run scripts/setup"):
-        Whisper("whisper-base", Sts(), paths)
+        Whisper("whisper-base", WhisperEngine(model="whisper-base"), Sts(), paths)

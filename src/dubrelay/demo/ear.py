@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dubrelay import models
-from dubrelay.config import Settings
+from dubrelay.config import Settings, WhisperEngine
 from dubrelay.sts.asr.mel import log_mel
-from dubrelay.sts.asr.whisper import ModelName, Whisper
+from dubrelay.sts.asr.whisper import Whisper
 
 _WINDOW_S = 30.0
 """Languages are told apart as the model was trained, not in the shorter window that is enough for words."""
@@ -24,8 +24,8 @@ class WhisperEar:
     def __init__(self, settings: Settings, source_language: str) -> None:
         folder = models.whisper("whisper-base", settings.paths)
         self._linguist = ctranslate2.models.Whisper(str(folder), device="cpu", compute_type="int8")
-        name: ModelName = "whisper-tiny.en" if source_language == "en" else "whisper-base"
-        self._listener = Whisper(name, settings.sts, settings.paths)
+        name = "whisper-tiny.en" if source_language == "en" else "whisper-base"
+        self._listener = Whisper(name, WhisperEngine(model=name), settings.sts, settings.paths)
         self._source_language = source_language
 
     def language(self, samples: npt.NDArray[np.float32]) -> tuple[str, float]:

@@ -1,6 +1,8 @@
 """Which engines there are, loading those that are configured, and describing all of them.
 
-The tables name each engine's class by "module:Class", so that nothing is imported that is not configured.
+An engine has a kind, which is its class, and options (config.Engine). The ones that are built in have a name of their
+own; `sts.engines.NAME` makes others, or one that is built in with other options. The table names each kind's class by
+"module:Class", so that nothing is imported that is not configured.
 """
 
 from __future__ import annotations
@@ -12,31 +14,47 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel
 
-from dubrelay.config import Paths, Sts
+from dubrelay.config import (
+    ApertiumEngine,
+    ChainEngine,
+    Engine,
+    EspeakEngine,
+    HibariEngine,
+    KokoroEngine,
+    MockEngine,
+    Paths,
+    Sts,
+    WhisperEngine,
+)
 from dubrelay.errors import ConfigError, DubrelayError, Stage, StartupError
 from dubrelay.sts.asr.base import RATE_HZ as ASR_RATE_HZ
-from dubrelay.sts.route import EVERY, Engines
+from dubrelay.sts.route import EVERY, Engines, closed
 
 Key = Literal["asr", "mt", "tts", "tts_fast"]
 
 KEYS: tuple[Key, ...] = ("asr", "mt", "tts", "tts_fast")
 STAGE_OF: dict[Key, Stage] = {"asr": "asr", "mt": "mt", "tts": "tts", "tts_fast": "tts"}
-ENGINES: dict[Stage, dict[str, str]] = {
+KINDS: dict[tuple[Stage, str], str] = {
+    ("asr", "whisper"): "dubrelay.sts.asr.whisper:Whisper",
+    ("asr", "mock"): "dubrelay.sts.asr.mock:MockAsr",
+    ("asr", "chain"): "dubrelay.sts.chain:AsrChain",
+    ("mt", "apertium"): "dubrelay.sts.mt.apertium:Apertium",
+    ("mt", "mock"): "dubrelay.sts.mt.mock:MockTranslator",
+    ("mt", "chain"): "dubrelay.sts.chain:TranslatorChain",
+    ("tts", "kokoro"): "dubrelay.sts.tts.kokoro:Kokoro",
+    ("tts", "hibari"): "dubrelay.sts.tts.hibari:Hibari",
+    ("tts", "espeak-ng"): "dubrelay.sts.tts.espeak:Espeak",
+    ("tts", "mock"): "dubrelay.sts.tts.mock:MockTts",
+    ("tts", "chain"): "dubrelay.sts.chain:TtsChain",
+}
+BUILT_IN: dict[Stage, dict[str, Engine]] = {
     "asr": {
-        "whisper-tiny.en": "dubrelay.sts.asr.whisper:Whisper",
-        "whisper-base": "dubrelay.sts.asr.whisper:Whisper",
-        "mock": "dubrelay.sts.asr.mock:MockAsr",
+        "whisper-tiny.en": WhisperEngine(model="whisper-tiny.en"),
+        "whisper-base": WhisperEngine(model="whisper-base"),
+        "mock": MockEngine(),
     },
-    "mt": {
-        "apertium": "dubrelay.sts.mt.apertium:Apertium",
-        "mock": "dubrelay.sts.mt.mock:MockTranslator",
-    },
-    "tts": {
-        "kokoro": "dubrelay.sts.tts.kokoro:Kokoro",
-        "hibari": "dubrelay.sts.tts.hibari:Hibari",
-        "espeak-ng": "dubrelay.sts.tts.espeak:Espeak",
-        "mock": "dubrelay.sts.tts.mock:MockTts",
-    },
+    "mt": {"apertium": ApertiumEngine(), "mock": MockEngine()},
+    "tts": {"kokoro": KokoroEngine(), "hibari": HibariEngine(), "espeak-ng": EspeakEngine(), "mock": MockEngine()},
 }
 WARM_UP_TEXT = {"en": "The train arrives tomorrow.", "es": "El tren llega mañana."}
 
@@ -59,30 +77,20 @@ class EngineInfo(BaseModel):
 
 
 def check_names(settings: Sts) -> None:
-    """ConfigError for the first name in sts.asr, mt, tts or tts_fast that no engine has."""
+    """ConfigError for the first name in sts.asr, mt, tts or tts_fast that no engine of that stage has."""
     for key in KEYS:
-        allowed = ENGINES[STAGE_OF[key]]
         for name in getattr(settings, key):
-            if name not in allowed:
-                raise ConfigError(f"sts.{key} = {name!r}: there is no such engine; allowed: {', '.join(allowed)}")
+            _options(STAGE_OF[key], name, settings, f"sts.{key}")
 
 
 def load(settings: Sts, paths: Paths) -> Engines:
     """Every configured engine, loaded once and warmed up. ConfigError, or StartupError naming what is missing."""
     check_names(settings)
-    loaded: dict[tuple[Stage, str], Any] = {}
-
-    def ranked(key: Key) -> tuple[Any, ...]:
-        stage = STAGE_OF[key]
-        for name in getattr(settings, key):
-            if (stage, name) not in loaded:
-                loaded[stage, name] = _loaded(stage, name, settings, paths)
-        return tuple(loaded[stage, name] for name in getattr(settings, key))
-
+    loading = _Loading(settings, paths)
     try:
-        return Engines(ranked("asr"), ranked("mt"), ranked("tts"), ranked("tts_fast"))
+        return Engines(*(tuple(loading.engine(STAGE_OF[key], name) for name in getattr(settings, key)) for key in KEYS))
     except BaseException:
-        Engines(*(tuple(e for (s, _), e in loaded.items() if s == stage) for stage in ENGINES)).close()
+        loading.close()
         raise
 
 
@@ -90,47 +98,95 @@ def describe(settings: Sts, paths: Paths, engines: Engines | None = None) -> lis
     """Every engine there is; `engines` are the ones that are loaded in this process, if any."""
     loaded = {(stage, engine.name): engine for stage, engine in engines.loaded()} if engines else {}
     return [
-        _described(stage, name, settings, paths, loaded.get((stage, name)))
-        for stage, table in ENGINES.items()
-        for name in table
+        _described(stage, name, options, settings, paths, loaded.get((stage, name)))
+        for stage in BUILT_IN
+        for name, options in _known(stage, settings).items()
     ]
 
 
-def _loaded(stage: Stage, name: str, settings: Sts, paths: Paths) -> Any:
-    lacks = _missing(stage, name, paths)
-    if lacks:
-        raise StartupError(f"sts.{stage}: {name} cannot be used: {lacks}")
-    try:
-        engine = _made(stage, name, settings, paths)
-        _warm_up(stage, engine)
-    except DubrelayError:
-        raise
-    except Exception as e:
-        raise StartupError(f"sts.{stage}: {name} cannot be loaded: {one_line(e)}") from e
-    return engine
+class _Loading:
+    """Engines made so far: one that stands in two lists is made once."""
+
+    def __init__(self, settings: Sts, paths: Paths) -> None:
+        self._settings, self._paths = settings, paths
+        self._made: dict[tuple[Stage, str], Any] = {}
+
+    def engine(self, stage: Stage, name: str) -> Any:
+        if (stage, name) not in self._made:
+            self._made[stage, name] = self._loaded(stage, name)
+        return self._made[stage, name]
+
+    def close(self) -> None:
+        for engine in self._made.values():
+            closed(engine)
+
+    def _loaded(self, stage: Stage, name: str) -> Any:
+        options = _options(stage, name, self._settings, f"sts.{stage}")
+        if lacks := _missing(stage, options, self._paths):
+            raise StartupError(f"sts.{stage}: {name} cannot be used: {lacks}")
+        try:
+            if isinstance(options, ChainEngine):
+                members = [self.engine(stage, member) for member in options.engines]
+                engine = _class_of(stage, options.kind)(name, members)
+            else:
+                engine = _class_of(stage, options.kind)(name, options, self._settings, self._paths)
+            _limit(stage, engine, options)
+            _warm_up(stage, engine)
+        except DubrelayError:
+            raise
+        except Exception as e:
+            raise StartupError(f"sts.{stage}: {name} cannot be loaded: {one_line(e)}") from e
+        return engine
 
 
-def _class_of(stage: Stage, name: str) -> Any:
-    module, _, class_name = ENGINES[stage][name].partition(":")
+def _known(stage: Stage, settings: Sts) -> dict[str, Engine]:
+    """By name; the operator's own take the place of those that are built in."""
+    own = {name: options for name, options in settings.engines.items() if (stage, options.kind) in KINDS}
+    known = BUILT_IN[stage] | own
+    chains = {name: options for name, options in known.items() if isinstance(options, ChainEngine)}
+    foreign = {name for name, chain in chains.items() if chain.engines[0] not in known}
+    return {name: options for name, options in known.items() if name not in foreign}
+
+
+def _options(stage: Stage, name: str, settings: Sts, where: str) -> Engine:
+    known = _known(stage, settings)
+    if name not in known:
+        allowed = ", ".join(known)
+        raise ConfigError(f"{where} = {name!r}: there is no such engine; allowed: {allowed}, or one of sts.engines")
+    options = known[name]
+    if isinstance(options, ChainEngine):
+        for member in options.engines:
+            if isinstance(_options(stage, member, settings, f"sts.engines.{name}.engines"), ChainEngine):
+                raise ConfigError(f"sts.engines.{name}.engines = {member!r}: a chain cannot be part of a chain")
+    return options
+
+
+def _limit(stage: Stage, engine: Any, options: Engine) -> None:
+    """To `languages`: what it does not know of them is left out, `*` becomes them."""
+    if options.languages is None:
+        return
+    wanted = options.languages
+    if stage == "mt":
+        engine.pairs = frozenset((s, w) for s, t in engine.pairs for w in wanted if t in (w, EVERY))
+    else:
+        engine.languages = frozenset(w for w in wanted if w in engine.languages or EVERY in engine.languages)
+    if not (engine.pairs if stage == "mt" else engine.languages):
+        raise ConfigError(f"sts.engines.{engine.name}.languages = {wanted}: it knows none of them")
+
+
+def _class_of(stage: Stage, kind: str) -> Any:
+    module, _, class_name = KINDS[stage, kind].partition(":")
     return getattr(importlib.import_module(module), class_name)
 
 
-def _missing(stage: Stage, name: str, paths: Paths) -> str:
+def _missing(stage: Stage, options: Engine, paths: Paths) -> str:
+    if isinstance(options, ChainEngine):
+        return ""
     try:
-        found: str = _class_of(stage, name).missing(paths, *_which(stage, name))
+        found: str = _class_of(stage, options.kind).missing(options, paths)
     except ImportError as e:
         return f"{one_line(e)}; run scripts/setup"
     return found
-
-
-def _made(stage: Stage, name: str, settings: Sts, paths: Paths) -> Any:
-    return _class_of(stage, name)(*_which(stage, name), settings, paths)
-
-
-def _which(stage: Stage, name: str) -> tuple[str, ...]:
-    """A class that several names share is told which one it is to be."""
-    table = ENGINES[stage]
-    return (name,) if list(table.values()).count(table[name]) > 1 else ()
 
 
 def _warm_up(stage: Stage, engine: Any) -> None:
@@ -146,18 +202,18 @@ def _warm_up(stage: Stage, engine: Any) -> None:
         engine.speak(prepared, 1.0)
 
 
-def _described(stage: Stage, name: str, settings: Sts, paths: Paths, engine: Any) -> EngineInfo:
-    missing = "" if engine else _missing(stage, name, paths)
+def _described(stage: Stage, name: str, options: Engine, settings: Sts, paths: Paths, engine: Any) -> EngineInfo:
+    missing = "" if engine else _missing(stage, options, paths)
     source: Any = engine
     if source is None:
         try:
-            source = _class_of(stage, name)
+            source = _class_of(stage, options.kind)
         except ImportError:
             return EngineInfo(name=name, stage=stage, missing=missing)
     if stage == "mt":
-        languages = sorted("-".join(pair) for pair in _known(source, "pairs"))
+        languages = sorted("-".join(pair) for pair in _of(source, "pairs"))
     else:
-        languages = sorted(_known(source, "languages"))
+        languages = sorted(_of(source, "languages"))
     voices = {lang: list(engine.voices(lang)) for lang in languages} if engine and stage == "tts" else {}
     return EngineInfo(
         name=name,
@@ -172,7 +228,7 @@ def _described(stage: Stage, name: str, settings: Sts, paths: Paths, engine: Any
     )
 
 
-def _known(source: Any, name: str) -> Iterable[Any]:
+def _of(source: Any, name: str) -> Iterable[Any]:
     """What depends on the model is known of the loaded engine only; its class has none, or a descriptor."""
     value = getattr(source, name, ())
     return value if isinstance(value, (frozenset, set, tuple)) else ()

@@ -27,6 +27,7 @@ from dubrelay.sts.engines import one_line
 from dubrelay.sts.fit import stretch
 from dubrelay.sts.lanes import RESERVE_S, Clock, Done, Lane, Pace
 from dubrelay.sts.mt import glossary
+from dubrelay.sts.mt.base import Wish
 from dubrelay.sts.phrase import Phrase
 from dubrelay.sts.route import Engines
 from dubrelay.sts.tts.base import FollowsOriginal, Prepared, Speech, Tts
@@ -132,7 +133,8 @@ class Pipeline:
         mt = phrase.route.mt
 
         def call() -> tuple[str, list[str]]:
-            to_target = partial(mt.translate, source=config.source_language, target=config.target_language)
+            wish = Wish(phrase.request.context, config.glossary)
+            to_target = partial(mt.translate, source=config.source_language, target=config.target_language, wish=wish)
             return glossary.translated(heard, config.glossary, to_target)
 
         text, notes = self._in_lane(phrase, "mt", self._mt, call)

@@ -56,9 +56,9 @@ class Engines:
 
     def route(self, source: str, target: str, voice: str) -> Route:
         """`voice` "default" is the first voice of the first engine. StsError UNSUPPORTED_LANGUAGE says what lacks."""
-        asr = _first(self.asr, lambda engine: _can(source, engine.languages))
-        mt = _first(self.mt, lambda engine: (source, target) in engine.pairs or (EVERY, EVERY) in engine.pairs)
-        speakers = [engine for engine in self.tts if _can(target, engine.languages)]
+        asr = _first(self.asr, lambda engine: can(source, engine.languages))
+        mt = _first(self.mt, lambda engine: translates(engine, source, target))
+        speakers = [engine for engine in self.tts if can(target, engine.languages)]
         if asr is None or mt is None or not speakers:
             raise self._unsupported(source, target, asr is None, mt is None, not speakers)
         tts = _first(speakers, lambda engine: voice == "default" or voice in engine.voices(target))
@@ -69,7 +69,7 @@ class Engines:
                 f"config.voice_profile = {voice!r}: {target} has default, {offered}",
                 stage="tts",
             )
-        fast = _first(self.tts_fast, lambda engine: _can(target, engine.languages))
+        fast = _first(self.tts_fast, lambda engine: can(target, engine.languages))
         fast_voice = _voice(fast, target, voice) if fast else ""
         return Route(asr, mt, tts, _voice(tts, target, voice), fast, fast_voice)
 
@@ -95,19 +95,28 @@ class Engines:
     def close(self) -> None:
         """Ends what the engines started."""
         for _, engine in self.loaded():
-            close = getattr(engine, "close", None)
-            if close is not None:
-                close()
+            closed(engine)
+
+
+def closed(engine: Any) -> None:
+    """Ends what the engine started, if it started anything."""
+    close = getattr(engine, "close", None)
+    if close is not None:
+        close()
 
 
 def _both(language: str, known: set[str]) -> set[str]:
     """The languages that one stage offers as `language` and the next one knows, `*` being every language."""
     if language == EVERY:
         return known
-    return {language} if _can(language, known) else set()
+    return {language} if can(language, known) else set()
 
 
-def _can(language: str, languages: Iterable[str]) -> bool:
+def translates(engine: Translator, source: str, target: str) -> bool:
+    return any(s in (source, EVERY) and t in (target, EVERY) for s, t in engine.pairs)
+
+
+def can(language: str, languages: Iterable[str]) -> bool:
     return language in languages or EVERY in languages
 
 

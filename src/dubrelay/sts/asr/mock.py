@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dubrelay.audio import rms
-from dubrelay.config import Paths, Sts
+from dubrelay.config import MockEngine, Paths, Sts
 from dubrelay.sts.asr.base import Transcript
 
 TEXT = "mock phrase"
@@ -14,15 +14,14 @@ SPEECH_RMS = 10 ** (-50 / 20)
 
 
 class MockAsr:
-    name = "mock"
     languages = frozenset({"*"})
     licence = "Apache-2.0"
 
-    def __init__(self, settings: Sts, paths: Paths) -> None:
-        pass
+    def __init__(self, name: str, options: MockEngine, settings: Sts, paths: Paths) -> None:
+        self.name = name
 
     @classmethod
-    def missing(cls, paths: Paths) -> str:
+    def missing(cls, options: MockEngine, paths: Paths) -> str:
         return ""
 
     def transcribe(self, samples: npt.NDArray[np.float32], language: str) -> Transcript:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 import zlib
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import ctranslate2
 import numpy as np
@@ -16,19 +17,18 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from dubrelay import models
-from dubrelay.config import Paths, Sts
+from dubrelay.config import Paths, Sts, WhisperEngine
 from dubrelay.errors import StartupError, StsError
 from dubrelay.sts.asr.base import RATE_HZ, Transcript
 from dubrelay.sts.asr.mel import FRAMES_PER_S, log_mel
 from dubrelay.wire.fragment import Word
 
-ModelName = Literal["whisper-tiny.en", "whisper-base"]
+_BUNDLED = ("whisper-tiny.en", "whisper-base")
 
 _WINDOW_S = 10.0
 _TAIL_S = 2.0
 """Silence that is left after the speech, so that its end is seen."""
 _LONGEST_S = 30.0
-_BEAMS = 5
 _TOKENS_PER_S = 12
 _ALIGNED_FRAME_MS = 20
 
@@ -78,27 +78,38 @@ class _Heard:
         return few_words or len(encoded) / len(zlib.compress(encoded)) > _MOST_REPETITION
 
 
+def _folder(model: str, paths: Paths) -> Path:
+    return models.whisper(model, paths) if model in _BUNDLED else Path(model)
+
+
 class Whisper:
     licence = "MIT"
     languages: frozenset[str] = frozenset()
 
-    def __init__(self, model_name: ModelName, settings: Sts, paths: Paths) -> None:
-        folder = models.whisper(model_name, paths)
-        self.name: str = model_name
+    def __init__(self, name: str, options: WhisperEngine, settings: Sts, paths: Paths) -> None:
+        self.name = name
+        self.device = options.device
+        self._beams = options.beams
+        folder = _folder(options.model, paths)
         try:
             self._model = ctranslate2.models.Whisper(
-                str(folder), device="cpu", compute_type="int8", intra_threads=settings.asr_threads, inter_threads=1
+                str(folder),
+                device=options.device,
+                compute_type=options.compute_type,
+                intra_threads=settings.asr_threads,
+                inter_threads=1,
             )
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as e:  # both libraries raise bare RuntimeError and Exception for a broken file
-            raise StartupError(f"model {model_name}: {folder} cannot be loaded: {str(e).splitlines()[0]}") from e
+            raise StartupError(f"model {name}: {folder} cannot be loaded: {str(e).splitlines()[0]}") from e
         self.languages = self._known_languages()
 
     @classmethod
-    def missing(cls, paths: Paths, model_name: str = "") -> str:
-        """Both models are bundled together; without a name the answer is about both."""
-        names = [model_name] if model_name else ["whisper-tiny.en", "whisper-base"]
-        return next((absent for name in names if (absent := models.missing(name, paths))), "")
+    def missing(cls, options: WhisperEngine, paths: Paths) -> str:
+        if options.model in _BUNDLED:
+            return models.missing(options.model, paths)
+        absent = [name for name in ("model.bin", "tokenizer.json") if not (Path(options.model) / name).is_file()]
+        return f"{options.model} has no {' and no '.join(absent)}" if absent else ""
 
     def transcribe(self, samples: npt.NDArray[np.float32], language: str) -> Transcript:
         if language not in self.languages:
@@ -136,7 +147,7 @@ class Whisper:
         result = self._model.generate(
             encoded,
             [prompt],
-            beam_size=_BEAMS,
+            beam_size=self._beams,
             max_length=min(448, len(prompt) + round(12 + _TOKENS_PER_S * duration_s)),
             return_scores=True,
             return_no_speech_prob=True,

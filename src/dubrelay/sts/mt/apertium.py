@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import threading
 
-from dubrelay.config import Paths, Sts
+from dubrelay.config import ApertiumEngine, Paths, Sts
 from dubrelay.errors import StartupError, StsError
 from dubrelay.sts.mt import apertium_pipe
 from dubrelay.sts.mt.apertium_pipe import ApertiumPipe, PipeBroken
+from dubrelay.sts.mt.base import NO_WISH, Wish
 from dubrelay.sts.mt.repairs import ENGLISH_TO_SPANISH, SPANISH_TO_ENGLISH, Repairs, true_cased
 
 _MODES = {("en", "es"): "eng-spa", ("es", "en"): "spa-eng"}
@@ -23,22 +24,22 @@ _NO_NAME = re.compile(r"[a-záéíóúñ]|I\b")
 
 
 class Apertium:
-    name = "apertium"
     pairs = frozenset(_MODES)
     licence = "GPL-2.0-or-later (programs of their own)"
 
-    def __init__(self, settings: Sts, paths: Paths) -> None:
-        if absent := self.missing(paths):
+    def __init__(self, name: str, options: ApertiumEngine, settings: Sts, paths: Paths) -> None:
+        self.name = name
+        if absent := self.missing(options, paths):
             raise StartupError(absent)
         # Started when first used, 0.1 s each: a pair nobody asks for would hold 100 MB for nothing.
         self._pipes: dict[str, ApertiumPipe] = {}
         self._lock = threading.Lock()
 
     @classmethod
-    def missing(cls, paths: Paths) -> str:
+    def missing(cls, options: ApertiumEngine, paths: Paths) -> str:
         return next((absent for mode in _MODES.values() if (absent := apertium_pipe.missing(mode))), "")
 
-    def translate(self, text: str, source: str, target: str) -> str:
+    def translate(self, text: str, source: str, target: str, wish: Wish = NO_WISH) -> str:
         mode = _MODES.get((source, target))
         if mode is None:
             raise StsError("UNSUPPORTED_LANGUAGE", f"apertium does not translate {source!r} to {target!r}", stage="mt")

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Protocol
+
+from dubrelay.wire.fragment import Context
+from dubrelay.wire.glossary import Glossary
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a translator may heed if it can; what it cannot heed is seen to around it."""
+
+    context: Context = field(default_factory=Context)
+    """What this stream said before."""
+    glossary: Glossary = ()
+    most_characters: int | None = None
+    """The translation should not be longer: there is no time to say more."""
+
+
+NO_WISH = Wish()
 
 
 class Translator(Protocol):
     name: str
     pairs: frozenset[tuple[str, str]]
-    """(source, target) language codes."""
+    """(source, target) language codes; `*` is every language."""
 
-    def translate(self, text: str, source: str, target: str) -> str:
+    def translate(self, text: str, source: str, target: str, wish: Wish = NO_WISH) -> str:
         """One or more sentences, as one phrase was heard. Safe to call from several threads."""
         ...
 

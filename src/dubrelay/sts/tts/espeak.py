@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from dubrelay.config import Paths, Sts
+from dubrelay.config import EspeakEngine, Paths, Sts
 from dubrelay.errors import StartupError, StsError
 from dubrelay.sts.fit import trim
 from dubrelay.sts.tts import espeak_ng
@@ -26,18 +26,18 @@ _VOICES: dict[str, tuple[str, ...]] = {
 
 
 class Espeak:
-    name = "espeak-ng"
     languages = frozenset(_VOICES)
     min_tempo = 0.7
     max_tempo = 1.8
     licence = "GPL-3.0-or-later (a program of its own)"
 
-    def __init__(self, settings: Sts, paths: Paths) -> None:
-        if absent := self.missing(paths):
+    def __init__(self, name: str, options: EspeakEngine, settings: Sts, paths: Paths) -> None:
+        self.name = name
+        if absent := self.missing(options, paths):
             raise StartupError(absent)
 
     @classmethod
-    def missing(cls, paths: Paths) -> str:
+    def missing(cls, options: EspeakEngine, paths: Paths) -> str:
         return espeak_ng.missing()
 
     def voices(self, language: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dubrelay import models
-from dubrelay.config import Paths, Sts
+from dubrelay.config import HibariEngine, Paths, Sts
 from dubrelay.errors import StartupError, StsError
 from dubrelay.sts.fit import stretch, trim
 from dubrelay.sts.tts.base import Prepared, Speech
@@ -18,13 +18,13 @@ _VOICE = "heart"
 
 
 class Hibari:
-    name = "hibari"
     languages = frozenset({"en"})
     min_tempo = 0.8
     max_tempo = 1.4
     licence = "Apache-2.0"
 
-    def __init__(self, settings: Sts, paths: Paths) -> None:
+    def __init__(self, name: str, options: HibariEngine, settings: Sts, paths: Paths) -> None:
+        self.name = name
         model = models.hibari(paths)
         try:
             import hibari  # noqa: PLC0415  an optional engine: missing is a StartupError, not an ImportError
@@ -39,7 +39,7 @@ class Hibari:
         self._say("Ready.")  # loads the dictionaries
 
     @classmethod
-    def missing(cls, paths: Paths) -> str:
+    def missing(cls, options: HibariEngine, paths: Paths) -> str:
         return models.missing("hibari", paths)
 
     def voices(self, language: str) -> tuple[str, ...]:

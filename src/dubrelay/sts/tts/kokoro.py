@@ -18,7 +18,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from dubrelay import models
-from dubrelay.config import Paths, Sts
+from dubrelay.config import KokoroEngine, Paths, Sts
 from dubrelay.errors import StartupError, StsError
 from dubrelay.sts.fit import trim
 from dubrelay.sts.tts import espeak_ng
@@ -54,13 +54,13 @@ class _Sentence:
 
 
 class Kokoro:
-    name = "kokoro"
     languages = frozenset(_ESPEAK_VOICE)
     min_tempo = 0.85
     max_tempo = 1.3
     licence = "Apache-2.0"
 
-    def __init__(self, settings: Sts, paths: Paths) -> None:
+    def __init__(self, name: str, options: KokoroEngine, settings: Sts, paths: Paths) -> None:
+        self.name = name
         if absent := espeak_ng.missing():
             raise StartupError(absent)
         files = models.kokoro(paths)
@@ -73,7 +73,7 @@ class Kokoro:
         self._one_at_a_time = threading.Lock()
 
     @classmethod
-    def missing(cls, paths: Paths) -> str:
+    def missing(cls, options: KokoroEngine, paths: Paths) -> str:
         return espeak_ng.missing() or models.missing("kokoro", paths)
 
     def voices(self, language: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dubrelay.config import Paths, Sts
+from dubrelay.config import MockEngine, Paths, Sts
 from dubrelay.sts.tts.base import Original, Prepared, Speech
 
 RATE_HZ = 24_000
@@ -19,17 +19,17 @@ WITHOUT_ORIGINAL_S = 1.0
 class MockTts:
     """Its tempo is always 1: what it says is made as long as the phrase, or its room where that is shorter."""
 
-    name = "mock"
     languages = frozenset({"*"})
     licence = "Apache-2.0"
     min_tempo = 1.0
     max_tempo = 1.0
 
-    def __init__(self, settings: Sts, paths: Paths) -> None:
+    def __init__(self, name: str, options: MockEngine, settings: Sts, paths: Paths) -> None:
+        self.name = name
         self._passes_through = settings.mock.voice == "pass-through"
 
     @classmethod
-    def missing(cls, paths: Paths) -> str:
+    def missing(cls, options: MockEngine, paths: Paths) -> str:
         return ""
 
     def voices(self, language: str) -> tuple[str, ...]:
