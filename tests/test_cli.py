@@ -48,7 +48,8 @@ def _help(command: str) -> bool:
         (["up", "--config", "none.toml"], "none.toml: cannot be read: No such file"),
         (["up", "--set", "latency"], "--set latency: must be KEY=VALUE"),
         (["up", "--set", "sts.prot=1"], "sts.prot: there is no such key"),
-        (["up", "--set", "sts.port=x"], "sts.port = 'x'"),
+        (["up", "--set", "sts.port=x"], "flag: sts.port = 'x': must be a whole number from 1 to 65535"),
+        (["up", "--set", "paths.state_dir="], "flag: paths.state_dir = '': must not be empty"),
         (["orchestrator", "--set", "orchestrator.host=0.0.0.0"], "hook_token is required"),
         (["sts", "--set", 'sts.asr=["nope"]'], "sts.asr = 'nope': there is no such engine"),
         (["sts", "--mock-fail-rate", "2"], "sts.faults.fail_rate = 2.0"),
@@ -67,7 +68,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], says: str, 
 
 def test_a_mistake_in_the_environment_names_its_key(tmp_path: Path) -> None:
     done = _dubrelay("engines", cwd=tmp_path, DUBRELAY_WORKER__LATENCY="6")
-    assert (done.returncode, done.stderr) == (2, "dubrelay: settings: worker.latency: there is no such key\n")
+    told = "dubrelay: environment DUBRELAY_WORKER__LATENCY: worker.latency: there is no such key\n"
+    assert (done.returncode, done.stderr) == (2, told)
 
 
 def test_settings_come_from_the_current_folder_unless_told_otherwise(
@@ -120,4 +122,4 @@ def test_a_bug_is_exit_code_70_with_its_traceback_in_the_log(tmp_path: Path) -> 
 def test_help_is_quick_because_no_room_is_imported() -> None:
     program = "import sys; from dubrelay import cli; print([m for m in sys.modules if m.startswith('dubrelay.')])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
-    assert set(eval(done.stdout)) == {"dubrelay.cli", "dubrelay.config", "dubrelay.errors", "dubrelay.logs"}
+    assert set(eval(done.stdout)) == {f"dubrelay.{name}" for name in ("allowed", "cli", "config", "errors", "logs")}

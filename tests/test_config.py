@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from dubrelay import config
+from dubrelay.allowed import allowed
 from dubrelay.errors import ConfigError
+from dubrelay.wire.control import Control
+from dubrelay.wire.worker import WorkerSettings
 
 pytestmark = pytest.mark.unit
 
@@ -68,6 +72,63 @@ def test_a_wrong_value_is_one_line(text: str, tmp_path: Path) -> None:
 def test_services_are_a_list_of_urls_without_credentials_each_once(urls: str, problem: str, tmp_path: Path) -> None:
     (line,) = _problems(f"[sts_client]\nurls = {urls}\n", tmp_path)
     assert problem in line
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[sts]\nport = 'x'", "sts.port = 'x': must be a whole number from 1 to 65535"),
+        ("[sts]\nport = 8000.5", "sts.port = 8000.5: must be a whole number from 1 to 65535"),
+        ("[sts]\nport = 65536", "sts.port = 65536: must be a whole number from 1 to 65535"),
+        ("[worker]\ninput = 'udp'", "worker.input = 'udp': must be one of auto, rtmp, rtsp, srt"),
+        ("[worker]\nlatency_s = 'long'", "worker.latency_s = 'long': must be a number from 1 to 60"),
+        ("[sts_client]\ntimeout_s = 0", "sts_client.timeout_s = 0: must be a number over 0 and at most 60"),
+        ("[sts.faults]\nseed = 'x'", "sts.faults.seed = 'x': must be a whole number"),
+        ("[mix]\nseparate = 'maybe'", "mix.separate = 'maybe': must be true or false"),
+        ("[mediamtx]\nhost = 3", "mediamtx.host = 3: must be text"),
+        ("[paths]\nmodels_dir = 3", "paths.models_dir = 3: must be a path"),
+        ("[paths]\nstate_dir = ''", "paths.state_dir = '': must not be empty; the current folder is \".\""),
+        ("[dub]\nsource_language = 'X'", "dub.source_language = 'X': must be a language code such as en or pt-br"),
+        ("[sts]\nasr = []", 'sts.asr = []: must be a list such as ["a", "b"], at least 1, each text'),
+        ("[sts_client]\nurls = ['b']", "sts_client.urls.0 = 'b': must be an http or https URL without user and query"),
+        ("sts = 3", "sts = 3: must be a table of keys and values"),
+        ("[worker]\nlatency_s = 5", "worker.latency_s = 5 leaves no time to dub"),
+    ],
+)
+def test_a_refusal_says_in_words_what_is_allowed(text: str, problem: str, tmp_path: Path) -> None:
+    (line,) = _problems(text, tmp_path)
+    assert line.startswith(f"{tmp_path / 'x.toml'}: {problem}")
+
+
+@pytest.mark.parametrize("model", [config.Settings, WorkerSettings, Control])
+def test_of_every_key_it_is_known_what_is_allowed(model: type[BaseModel]) -> None:
+    keys = list(_keys(model))
+    assert len(keys) > 8
+    assert {key: words for key in keys if not (words := allowed(model, key)) or "matches" in words} == (
+        {("input_url",): "text that matches ^(rtmp|rtsp|srt)://"} if model is WorkerSettings else {}
+    )
+
+
+def _keys(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for key, field in model.model_fields.items():
+        yield (*above, key)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _keys(field.annotation, (*above, key))
+
+
+def test_a_refusal_names_the_variable_or_says_that_it_was_a_flag(tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text("[sts]\nport = 0\ntts = []\n[dub]\nvoice = 0\n")
+    environ = {"DUBRELAY_STS__PORT": "x", "DUBRELAY_STS_CLIENT__URLS": '["b"]', "DUBRELAY_DUB__VOICE": "/"}
+    with pytest.raises(ConfigError) as caught:
+        config.load(file, environ, {"dub.voice": "//"})
+    told = {line.partition(" = ")[0] for line in caught.value.message.splitlines()}
+    assert told == {
+        "environment DUBRELAY_STS__PORT: sts.port",
+        "environment DUBRELAY_STS_CLIENT__URLS: sts_client.urls.0",
+        "flag: dub.voice",
+        f"{file}: sts.tts",
+    }
 
 
 def test_a_file_that_is_no_toml_or_not_there_is_one_line(tmp_path: Path) -> None:

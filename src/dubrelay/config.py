@@ -13,8 +13,18 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from dubrelay.allowed import allowed
 from dubrelay.errors import ConfigError
 
 ENV_PREFIX = "DUBRELAY_"
@@ -24,14 +34,40 @@ _NOT_SETTINGS = {"DUBRELAY_PYTHON", "DUBRELAY_HOOK", "DUBRELAY_HOOK_URL", "DUBRE
 _SHOWN_CHARACTERS = 200
 
 Port = Annotated[int, Field(ge=1, le=65535)]
-Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[a-z0-9]{2,8})?$")]
-StreamId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-Voice = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+Language = Annotated[
+    str, Field(pattern=r"^[a-z]{2,3}(-[a-z0-9]{2,8})?$", description="a language code such as en or pt-br")
+]
+StreamId = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
+        description="1 to 64 letters, digits, _ and -, the first one a letter or digit",
+    ),
+]
+Voice = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="1 to 64 letters, digits, _ . and -")]
 GainDb = Annotated[float, Field(ge=-100, le=0)]
 """-100 is nothing at all."""
-ServiceUrl = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")]
+ServiceUrl = Annotated[
+    str,
+    Field(
+        pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$",
+        description="an http or https URL without user and query, such as http://127.0.0.1:8000",
+    ),
+]
+"""What a pattern allows is said by its description where a value is refused."""
+Mode = Literal["dub", "bypass"]
 InputProtocol = Literal["rtmp", "rtsp", "srt"]
+WayIn = Literal["auto", InputProtocol]
 Fallback = Literal["original", "background", "ducked", "silence"]
+
+
+def _not_empty(value: object) -> object:
+    if value == "":
+        raise ValueError('must not be empty; the current folder is "."')
+    return value
+
+
+NamedPath = Annotated[Path, BeforeValidator(_not_empty)]
 
 
 def is_loopback(host: str) -> bool:
@@ -54,8 +90,8 @@ class Log(_Section):
 
 
 class Paths(_Section):
-    state_dir: Path = Path("var")
-    models_dir: Path | None = None
+    state_dir: NamedPath = Path("var")
+    models_dir: NamedPath | None = None
 
 
 class MediaMtx(_Section):
@@ -106,8 +142,8 @@ class Orchestrator(_Section):
 
 
 class Worker(_Section):
-    mode: Literal["dub", "bypass"] = "dub"
-    input: InputProtocol | Literal["auto"] = "auto"
+    mode: Mode = "dub"
+    input: WayIn = "auto"
     latency_s: float = Field(8.0, ge=1, le=60)
     bypass_latency_s: float = Field(1.0, ge=0.6, le=60)
     input_grace_s: float = Field(30.0, gt=0, le=3600)
@@ -291,9 +327,10 @@ class Settings(_Section):
 def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Settings:
     """Settings from `path` (TOML; None: defaults), DUBRELAY_* of `environ`, and `overrides` by dotted key.
 
-    Raises ConfigError with one line per problem: key path, what is wrong, the value.
+    Raises ConfigError with one line per problem: where the value is from, key path, value, what is allowed.
     """
     values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
     if path is not None:
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -307,11 +344,14 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
                 raise ConfigError(
                     f"environment {name}: a setting is named {ENV_PREFIX}SECTION__KEY, with two underscores"
                 )
-            _put(values, name.removeprefix(ENV_PREFIX).lower().split("__"), from_text(text), f"environment {name}")
+            keys = name.removeprefix(ENV_PREFIX).lower().split("__")
+            _put(values, keys, from_text(text), f"environment {name}")
+            origins[".".join(keys)] = f"environment {name}"
     for key, value in (overrides or {}).items():
         if value is not None:
             _put(values, key.split("."), value, f"flag for {key}")
-    return validated(Settings, values, str(path) if path else "settings")
+            origins[key] = "flag"
+    return validated(Settings, values, str(path) if path else "settings", origins)
 
 
 def to_environ(settings: Settings) -> dict[str, str]:
@@ -347,22 +387,37 @@ def _plain(value: object) -> object:
 M = TypeVar("M", bound=BaseModel)
 
 
-def validated(model: type[M], values: object, where: str) -> M:
-    """`values` as a `model`, or a ConfigError that names every key that is wrong."""
+def validated(model: type[M], values: object, where: str, origins: Mapping[str, str] | None = None) -> M:
+    """`values` as a `model`, or a ConfigError: for every key that is wrong, where it is from and what is allowed.
+
+    It is from `where`, but for the dotted keys in `origins`.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as e:
-        raise ConfigError("\n".join(f"{where}: {_problem(p)}" for p in e.errors())) from e
+        lines = (f"{_origin(p, origins or {}) or where}: {_problem(p, model)}" for p in e.errors())
+        raise ConfigError("\n".join(lines)) from e
 
 
-def _problem(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"]) or "(whole file)"
+def _origin(error: Any, origins: Mapping[str, str]) -> str:
+    """Of the key that is wrong, or of the value that it is a part of."""
+    parts = [str(part) for part in error["loc"]]
+    found = (origins.get(".".join(parts[:n])) for n in range(len(parts), 0, -1))
+    return next(filter(None, found), "")
+
+
+def _problem(error: Any, model: type[BaseModel]) -> str:
+    key, value = ".".join(str(part) for part in error["loc"]), error["input"]
     if error["type"] == "extra_forbidden":
         return f"{key}: there is no such key"
+    if error["type"] == "missing":
+        return f"{key}: is missing"
     message = error["msg"].removeprefix("Value error, ")
-    if isinstance(error["input"], dict):
-        return f"{key}: {message}"
-    return f"{key} = {_shown(key, error['input'])}: {message}"
+    if error["type"] != "value_error" and (may_be := allowed(model, error["loc"])):
+        message = f"must be {may_be}"
+    if not key:  # it concerns several, and says which
+        return str(message)
+    return f"{key}: {message}" if isinstance(value, dict) else f"{key} = {_shown(key, value)}: {message}"
 
 
 def _shown(key: str, value: object) -> str:

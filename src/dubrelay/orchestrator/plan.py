@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 from urllib.parse import parse_qs
 
 from pydantic import ValidationError
 
-from dubrelay.config import Dub, InputProtocol, Settings
+from dubrelay.config import Dub, InputProtocol, Settings, WayIn
 from dubrelay.wire.worker import WorkerSettings
 
 VIDEO = "H264"
@@ -37,7 +36,7 @@ class Unsupported:
     message: str
 
 
-def plan_for(codecs: Sequence[str], dub: Dub, preferred: InputProtocol | Literal["auto"]) -> Plan | Unsupported:
+def plan_for(codecs: Sequence[str], dub: Dub, preferred: WayIn) -> Plan | Unsupported:
     """`codecs` as MediaMTX names them, in the order of the tracks."""
     has = ", ".join(codecs) or "no tracks"
     audio = next((codec for codec in codecs if codec in AUDIO), None)
