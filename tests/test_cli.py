@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dubrelay import cli
+from dubrelay import cli, config
 from dubrelay.__main__ import main
 from dubrelay.errors import DubrelayError, MediaError
 
@@ -70,6 +70,29 @@ def test_a_mistake_in_the_environment_names_its_key(tmp_path: Path) -> None:
     done = _dubrelay("engines", cwd=tmp_path, DUBRELAY_WORKER__LATENCY="6")
     told = "dubrelay: environment DUBRELAY_WORKER__LATENCY: worker.latency: there is no such key\n"
     assert (done.returncode, done.stderr) == (2, told)
+
+
+@pytest.mark.parametrize(
+    ("mode", "silent", "says"),
+    [
+        ("dub", [], "Everything is up: en to es, 8 s behind."),
+        ("bypass", [], "Everything is up: streams go out as they came in, 1 s behind."),
+        (
+            "dub",
+            ["http://a", "http://b"],
+            "Up, but no STS service is ready at http://a and http://b: until one is, phrases become the fallback "
+            "(original).\nen to es, 8 s behind.",
+        ),
+        (
+            "dub",
+            ["http://a"],
+            "Up, but no STS service is ready at http://a: the others dub meanwhile.\nen to es, 8 s behind.",
+        ),
+    ],
+)
+def test_up_says_what_is_up(mode: str, silent: list[str], says: str) -> None:
+    settings = config.load(None, {}, {"worker.mode": mode, "sts_client.urls": ["http://a", "http://b"]})
+    assert cli._what(settings, silent) == says
 
 
 def test_settings_come_from_the_current_folder_unless_told_otherwise(

@@ -52,6 +52,8 @@ def test_a_taken_port_and_a_remote_service_that_is_silent_are_told(settings: con
         f"sts_client.urls 127.0.0.1:{deaf}",
     ]
     assert not [row for row in rows if row.name.startswith("sts.port")]
+    bypass = away.model_copy(update={"worker": config.Worker(mode="bypass")})
+    assert not [row for row in doctor._ports(bypass) if row.name.startswith("sts")]
 
 
 def test_missing_programs_are_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from dubrelay import config, ports, stack
 from dubrelay.children import answers
 from dubrelay.config import Settings
 from dubrelay.errors import ConfigError, StartupError
+from lying_service import Liar
 from media import free_mediamtx_settings, free_ports
 from waiting import wait_for
 
@@ -80,8 +81,9 @@ def test_a_part_that_dies_comes_back_and_it_is_said(settings: Settings) -> None:
         os.kill(dead, signal.SIGKILL)
         wait_for(lambda: up.pids().get("sts") not in {None, dead}, 20, "another STS service")
         wait_for(lambda: answers(f"{settings.sts.url}/health"), 20, "it to answer")
+        wait_for(lambda: "sts is ready again" in said, 20, "it to be said")
         pids = up.pids()
-    assert "sts ended with exit code -9; starting it again in 1 s" in said
+    assert said[-2:] == ["sts ended with exit code -9; starting it again in 1 s", "sts is ready again"]
     assert not any(psutil.pid_exists(pid) for pid in pids.values())
 
 
@@ -127,8 +129,19 @@ def test_an_engine_that_does_not_exist_is_refused_before_anything_starts(setting
 
 
 def test_a_program_that_is_not_there_is_named(settings: Settings) -> None:
-    with pytest.raises(StartupError, match=r"mediamtx\.binary = '/nope': there is no such program"):
-        stack.mediamtx_binary(_with(settings, "mediamtx", binary="/nope"))
+    with pytest.raises(ConfigError, match=r"mediamtx\.binary = '/nope': there is no such program") as caught:
+        stack.require_startable(_with(settings, "mediamtx", binary="/nope"))
+    assert caught.value.exit_code == 2
+
+
+def test_that_none_is_installed_is_no_mistake_of_the_settings(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "ROOT", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(StartupError, match=r"run scripts/setup, or set mediamtx\.binary") as caught:
+        stack.mediamtx_binary(settings)
+    assert caught.value.exit_code == 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -145,6 +158,32 @@ def test_up_leaves_no_process_behind_however_it_ends(settings: Settings, number:
         assert up.wait(20) == (-number if number == signal.SIGKILL else 0)
     _, alive = psutil.wait_procs(children, timeout=15)
     assert not alive
+
+
+def test_in_bypass_mode_there_is_no_service_and_none_is_missed(settings: Settings) -> None:
+    bypass = _with(settings, "worker", mode="bypass")
+    with stack.running(bypass, print) as up:
+        assert set(up.pids()) == {"mediamtx", "orchestrator"}
+        assert stack.silent_services(up.settings) == []
+    assert not [listen for listen in ports.needed(bypass, own_sts=stack.runs_sts(bypass)) if listen.key == "sts.port"]
+
+
+def test_a_service_that_is_not_ready_is_known(settings: Settings) -> None:
+    dead = f"http://127.0.0.1:{free_ports(1)[0]}"
+    with Liar() as liar:
+        assert stack.silent_services(_with(settings, "sts_client", urls=[dead, liar.service.url + "/"])) == [dead]
+
+
+def test_up_says_that_a_service_elsewhere_cannot_be_reached(settings: Settings) -> None:
+    dead = f"http://127.0.0.1:{free_ports(1)[0]}"
+    environ = {**os.environ, **config.to_environ(_with(settings, "sts_client", urls=[dead]))}
+    command = [sys.executable, "-m", "dubrelay", "up", "--config", os.devnull]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as up:
+        assert up.stdout is not None
+        shown = "".join(iter(up.stdout.readline, "Ctrl-C ends all of it.\n"))
+        up.terminate()
+    assert f"Up, but no STS service is ready at {dead}: " in shown
+    assert "Everything is up" not in shown
 
 
 def test_the_client_follows_our_own_service_but_never_leaves_another_one() -> None:

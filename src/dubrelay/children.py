@@ -54,6 +54,8 @@ class _Child:
     started_at: float = 0.0
     deaths: int = 0
     restart_at: float | None = None
+    awaited: bool = False
+    """It was started again, and has not answered since."""
     given_up: bool = False
 
     @property
@@ -100,14 +102,22 @@ class Children:
         # the end of this thread and the end of its children.
         while not self._over.wait(_LOOK_S):
             for child in self._children:
-                if not child.alive and not child.given_up:
+                if child.alive:
+                    self._look_for(child)
+                elif not child.given_up:
                     self._revive(child)
+
+    def _look_for(self, child: _Child) -> None:
+        if child.awaited and answers(child.part.ready_url, timeout_s=_LOOK_S):
+            child.awaited = False
+            self._say(f"{child.part.name} is ready again")
 
     def _revive(self, child: _Child) -> None:
         if child.restart_at is None:
             self._mourn(child)
         elif time.monotonic() >= child.restart_at:
             child.restart_at = None
+            child.awaited = True
             _start(child)
 
     def _mourn(self, child: _Child) -> None:
@@ -124,10 +134,10 @@ class Children:
         self._say(f"{ended}; starting it again in {wait_s:g} s")
 
 
-def answers(url: str, verify: ssl.SSLContext | bool = True) -> bool:
-    """Whether a GET of `url` is answered with 200."""
+def answers(url: str, verify: ssl.SSLContext | bool = True, timeout_s: float = 3.0) -> bool:
+    """Whether a GET of `url` is answered with 200, no step of it taking longer than `timeout_s`."""
     try:
-        with httpx2.Client(verify=verify, trust_env=False, timeout=3) as client:
+        with httpx2.Client(verify=verify, trust_env=False, timeout=timeout_s) as client:
             return client.get(url).status_code == httpx2.codes.OK
     except httpx2.HTTPError:
         return False

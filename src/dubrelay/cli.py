@@ -92,8 +92,8 @@ def up(config_file: ConfigFile = None, keys: SetKeys = None) -> int:
 
     settings = settings_from(config_file, keys)
     try:
-        with stack.running(settings, _say):
-            typer.echo(_where(settings))
+        with stack.running(settings, _say) as here:
+            typer.echo(f"\n{_what(here.settings, stack.silent_services(here.settings))} {_where(here.settings)}")
             signal.pause()
     except KeyboardInterrupt:
         _say("stopped")
@@ -104,13 +104,25 @@ def _say(line: str) -> None:
     typer.echo(f"dubrelay: {line}", err=True)
 
 
+def _what(settings: Settings, silent: list[str]) -> str:
+    """What is up, and what is not: `silent` are the URLs of STS services that are not ready."""
+    dub, worker = settings.dub, settings.worker
+    if worker.mode == "bypass":
+        return f"Everything is up: streams go out as they came in, {worker.bypass_latency_s:g} s behind."
+    up = f"{dub.source_language} to {dub.target_language}, {worker.latency_s:g} s behind."
+    if not silent:
+        return f"Everything is up: {up}"
+    others = len(silent) < len(settings.sts_client.urls)
+    heard = "the others dub meanwhile" if others else f"until one is, phrases become the fallback ({dub.fallback})"
+    return f"Up, but no STS service is ready at {' and '.join(silent)}: {heard}.\n{up}"
+
+
 def _where(settings: Settings) -> str:
     """Where to publish and where to watch."""
     m = settings.mediamtx
-    rtmp, dub = f"rtmp://{m.host}:{m.rtmp_port}", settings.dub
-    delay = f"{settings.worker.latency_s:g} s"
-    return f"""
-Everything is up: {dub.source_language} to {dub.target_language}, {delay} behind. STREAM is a name of your choice.
+    rtmp = f"rtmp://{m.host}:{m.rtmp_port}"
+    return f"""\
+STREAM is a name of your choice.
 
   publish   OBS     server {rtmp}/live   stream key STREAM/in
             ffmpeg  ffmpeg -re -i FILE -c:v libx264 -g 50 -pix_fmt yuv420p -c:a aac -f flv {rtmp}/live/STREAM/in

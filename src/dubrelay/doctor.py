@@ -124,7 +124,7 @@ def _ports(settings: Settings) -> list[Row]:
     settings = stack.with_own_sts(settings)
     own_sts = stack.runs_sts(settings)
     rows = [_port(listen, settings) for listen in ports.needed(settings, own_sts)]
-    if not own_sts:
+    if not own_sts and settings.worker.mode == "dub":
         rows += _services(settings.sts_client)
     return rows
 
@@ -158,7 +158,7 @@ def _services(client: StsClient) -> list[Row]:
 
 
 def _service(url: str, verify: ssl.SSLContext | bool) -> Row:
-    found = answers(url.rstrip("/") + "/health", verify)
+    found = stack.service_answers(url, verify)
     name = f"sts_client.urls {httpx2.URL(url).netloc.decode()}"
     remedy = f"start {url}" + ("; its certificate must be one that is trusted here" if url.startswith("https") else "")
     return Row(name, found, "answers" if found else "no answer", remedy)

@@ -2,6 +2,8 @@
 
     ports free? -> start all three -> wait until each answers -> (yours) -> end all
 
+Without the service where the client is told to use others, and in bypass mode.
+
 Settings go to them by environment, finished: the children read no file and no other variable.
 """
 
@@ -10,18 +12,20 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import ssl
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 import dubrelay
-from dubrelay.children import Children, Part, Say
+from dubrelay.children import Children, Part, Say, answers
 from dubrelay.config import ENV_PREFIX, Settings, StsClient, to_environ
-from dubrelay.errors import StartupError
+from dubrelay.errors import ConfigError, StartupError
 from dubrelay.orchestrator.mediamtx import server_environment
 from dubrelay.ports import needed, refuse_taken
 from dubrelay.sts.engines import check_names
@@ -49,11 +53,14 @@ class Stack:
 
 
 def mediamtx_binary(settings: Settings) -> Path:
-    """The configured one, else what scripts/setup put under var/, else the one on PATH."""
+    """The configured one, else what scripts/setup put under var/, else the one on PATH.
+
+    ConfigError when the configured one is no program, StartupError when none is configured and none is installed.
+    """
     if settings.mediamtx.binary:
         chosen = shutil.which(settings.mediamtx.binary)
         if chosen is None:
-            raise StartupError(f"mediamtx.binary = {settings.mediamtx.binary!r}: there is no such program")
+            raise ConfigError(f"mediamtx.binary = {settings.mediamtx.binary!r}: there is no such program")
         return Path(chosen)
     for folder in (settings.paths.state_dir, ROOT / "var"):
         if os.access(folder / "bin" / "mediamtx", os.X_OK):
@@ -68,8 +75,8 @@ def mediamtx_binary(settings: Settings) -> Path:
 def running(settings: Settings, say: Say, environ: Mapping[str, str] = os.environ) -> Iterator[Stack]:
     """Starts everything, waits until it answers, ends it afterwards. `say` gets one line per event.
 
-    ConfigError names an engine that does not exist; StartupError the setting whose port is taken, or the part that does
-    not come up and what it said last.
+    ConfigError names an engine or program that does not exist; StartupError the setting whose port is taken, or the
+    part that does not come up and what it said last.
     SIGTERM ends the block the way Ctrl-C does: by KeyboardInterrupt.
     """
     require_startable(settings)
@@ -86,9 +93,12 @@ def running(settings: Settings, say: Say, environ: Mapping[str, str] = os.enviro
 
 
 def require_startable(settings: Settings) -> None:
-    """ConfigError for an engine that does not exist or a file without certificates, StartupError for a taken port."""
+    """ConfigError for an engine or program that does not exist or a file without certificates, StartupError for a taken
+    port or what is not installed.
+    """
     settings = with_own_sts(settings)
     verification(settings.sts_client.ca_file)
+    mediamtx_binary(settings)
     if runs_sts(settings):
         check_names(settings.sts)
     refuse_taken(needed(settings, own_sts=runs_sts(settings)))
@@ -106,8 +116,23 @@ def with_own_sts(settings: Settings) -> Settings:
 
 
 def runs_sts(settings: Settings) -> bool:
-    """Whether the STS service is a part of the stack: not when the client is told to use others."""
-    return settings.sts_client.urls == [settings.sts.url]
+    """Whether the STS service is a part of the stack: not in bypass mode, nor when the client is told to use others."""
+    return settings.worker.mode == "dub" and settings.sts_client.urls == [settings.sts.url]
+
+
+def silent_services(settings: Settings) -> list[str]:
+    """URLs of the services that phrases would go to and that do not answer now."""
+    if settings.worker.mode == "bypass":
+        return []
+    client = settings.sts_client
+    verify = verification(client.ca_file)
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(lambda url: service_answers(url, verify), client.urls)
+    return [url for url, there in zip(client.urls, found, strict=True) if not there]
+
+
+def service_answers(url: str, verify: ssl.SSLContext | bool) -> bool:
+    return answers(url.rstrip("/") + "/health", verify)
 
 
 # ------------------------------------------------------------------------------------------------------------ the parts
