@@ -49,8 +49,10 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_it_lists_streams_and_phrases(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (state / "trace/match/notes.json").write_text("{}")
     assert main(["trace"]) == 0
-    assert "match" in capsys.readouterr().out
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if "match" in line]
+    assert [cell.strip() for cell in row.strip("│ ").split("│")][:2] == ["match", "3"]
     assert main(["trace", "match", "--last", "2"]) == 0
     shown = capsys.readouterr().out
     assert shown.count("Goal [bold]") == 2

@@ -99,5 +99,14 @@ def test_a_disk_that_cannot_be_written_is_said_once_and_ends_nothing(tmp_path: P
 
 def test_what_is_no_record_is_left_out(tmp_path: Path) -> None:
     kept(config.Trace(), tmp_path / "x", range(2))
-    (tmp_path / "x" / "0000-broken.json").write_text("{")
+    (tmp_path / "x" / "0000000000000000-0000.json").write_text("{")
     assert [r.phrase.sequence_number for r in trace.read(tmp_path / "x")] == [0, 1]
+
+
+def test_a_file_that_is_not_the_workers_is_neither_counted_nor_removed(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    for name in ("notes.json", "0-first.json", "0001764108000123-5f0c.bak.json"):
+        (tmp_path / "x" / name).write_text("{}")
+    assert len(kept(config.Trace(phrases=2), tmp_path / "x", range(3))) == 2
+    assert len(trace.stems(tmp_path / "x")) == 2
+    assert len(list((tmp_path / "x").glob("*.json"))) == 5

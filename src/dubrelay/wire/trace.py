@@ -6,6 +6,7 @@ STATE_DIR/trace/STREAM/0001764108000123-5f0c.json         the record: its name s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from dubrelay.wire.status import PhraseReport
 SoundName = Literal["original", "dub", "out"]
 """The phrase as it came in; the answer as the service sent it; what went out, to the dub's end."""
 SOUNDS: tuple[SoundName, ...] = get_args(SoundName)
+_STEM = re.compile(r"[0-9]{16}-[0-9a-f]{4}")
 
 
 class PhraseTrace(BaseModel):
@@ -70,8 +72,8 @@ def sound_file(directory: Path, stem: str, sound: SoundName) -> Path:
 
 
 def stems(directory: Path) -> list[str]:
-    """Of the records that are there, oldest first."""
-    return sorted(file.stem for file in directory.glob("*.json"))
+    """Of the records that are there, oldest first; a file with another name is not the worker's."""
+    return sorted(file.stem for file in directory.glob("*.json") if _STEM.fullmatch(file.stem))
 
 
 def read(directory: Path) -> Iterator[PhraseTrace]:
