@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DubrelayError as e:
         return _complain(e.message, e.exit_code)
     except TyperException as e:
-        message = e.format_message()  # empty when help was shown instead
+        message = e.format_message().replace("Value error, ", "")  # empty when help was shown instead
         return _complain(message and f"{message} (see dubrelay --help)", e.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED

@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 import signal
 import uuid
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from dubrelay import __version__, config, logs
-from dubrelay.config import Settings
+from dubrelay.config import Mode, Settings, WayIn
 from dubrelay.errors import EXIT_OK, ConfigError, StartupError
+from dubrelay.wire.trace import SoundName
 
 DEFAULT_CONFIG = Path("dubrelay.toml")
 EXIT_NOT_DUBBED = 1
@@ -39,24 +39,6 @@ SetKeys = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as worker.latency_s=6; may be repeated."),
 ]
-
-
-class Mode(StrEnum):
-    bypass = "bypass"
-    dub = "dub"
-
-
-class Sound(StrEnum):
-    original = "original"
-    dub = "dub"
-    out = "out"
-
-
-class Protocol(StrEnum):
-    auto = "auto"
-    rtmp = "rtmp"
-    rtsp = "rtsp"
-    srt = "srt"
 
 
 def settings_from(file: Path | None, keys: list[str] | None, flags: dict[str, Any] | None = None) -> Settings:
@@ -202,7 +184,7 @@ def orchestrator(config_file: ConfigFile = None, keys: SetKeys = None) -> int:
 def worker(
     stream: Annotated[str, typer.Argument(metavar="STREAM", help="Reads live/STREAM/in, publishes live/STREAM/out.")],
     mode: Annotated[Mode | None, typer.Option(help="bypass: republish only.")] = None,
-    protocol: Annotated[Protocol | None, typer.Option("--input", help="auto is rtmp here.")] = None,
+    protocol: Annotated[WayIn | None, typer.Option("--input", help="auto is rtmp here.")] = None,
     metrics_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Serve /metrics on loopback.")] = None,
     config_file: ConfigFile = None,
     keys: SetKeys = None,
@@ -251,7 +233,7 @@ def trace(
     as_json: Annotated[bool, typer.Option("--json", help="All that is known of them, one JSON object a line.")] = False,
     phrase: Annotated[int | None, typer.Option(min=0, help="One phrase, by its number.")] = None,
     wav: Annotated[Path | None, typer.Option(metavar="FILE", help="Write its sound there (trace.sounds).")] = None,
-    sound: Annotated[Sound | None, typer.Option(help="Only this one; all, one after the other, otherwise.")] = None,
+    sound: Annotated[SoundName | None, typer.Option(help="Only this one; all, one after the other, otherwise.")] = None,
     config_file: ConfigFile = None,
     keys: SetKeys = None,
 ) -> int:
@@ -270,8 +252,8 @@ def trace(
     if phrase is not None:
         found = [tracing.numbered(found, phrase)]
     if wav is not None:
-        tracing.play_back(paths, found[0], sound.value if sound else None, wav)
-        typer.echo(f"{wav}: {', '.join(found[0].sounds) if sound is None else sound.value}")
+        tracing.play_back(paths, found[0], sound, wav)
+        typer.echo(f"{wav}: {', '.join(found[0].sounds) if sound is None else sound}")
     elif as_json:
         for record in found:
             typer.echo(record.model_dump_json())

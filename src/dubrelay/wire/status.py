@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from dubrelay.config import InputProtocol
+from dubrelay.config import InputProtocol, Mode
 from dubrelay.wire.control import Programme
 
 State = Literal["waiting", "running"]
@@ -28,7 +28,7 @@ class WorkerStatus(_Line):
     """running: input arrives and the output takes it."""
     message: str = ""
     """One line for people: what is being waited for, and why."""
-    mode: Literal["dub", "bypass"]
+    mode: Mode
     programme: Programme
     input_protocol: InputProtocol
     delay_ms: float | None = None

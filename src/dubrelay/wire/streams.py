@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from dubrelay.config import InputProtocol
+from dubrelay.config import InputProtocol, Mode
 from dubrelay.wire.status import PhraseReport
 
 StreamState = Literal["idle", "starting", "running", "grace", "stopping", "degraded"]
@@ -40,7 +40,7 @@ class StreamView(_View):
     source_language: str = ""
     target_language: str = ""
     voice: str = ""
-    mode: Literal["dub", "bypass"]
+    mode: Mode
     input_protocol: InputProtocol | None = None
     worker: WorkerView | None = None
     delay_ms: float | None = None
