@@ -10,10 +10,11 @@ from dubrelay import config, offline
 from dubrelay.audio import CHANNELS, RATE_HZ, Samples, rms, samples_in
 from dubrelay.config import Settings
 from dubrelay.demo import programme
+from dubrelay.demo import recordings as demo_recordings
 from dubrelay.demo.access_units import access_units
 from dubrelay.demo.programme import Programme, Sentence
 from dubrelay.errors import ConfigError, MediaError, StsError
-from dubrelay.ffmpeg import probe, stream_of
+from dubrelay.ffmpeg import _SOUND_ONLY, CONTAINERS, probe, stream_of
 from sounds import quiet, write_wav
 
 pytestmark = pytest.mark.service
@@ -99,6 +100,34 @@ def test_what_comes_out_follows_the_name(shown: Programme, tmp_path: Path, suffi
     assert (stream_of(found, "video") is not None) == (suffix in {".mov", ".mkv"})
     assert stream_of(found, "audio") is not None
     assert float(found["format"]["duration"]) == pytest.approx(SECONDS, abs=0.1)
+
+
+_OF_PICTURES = {".webm": "libvpx", ".avi": "mpeg4", ".mpg": "mpeg2video", ".mpeg": "mpeg2video"}
+
+
+@pytest.mark.parametrize("suffix", [s for s in CONTAINERS if s not in {".wav", ".mp3", ".m4v"}])
+def test_a_recording_in_any_container_comes_out_in_the_same_with_the_same_picture(tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    pictures = ["-f", "lavfi", "-i", "testsrc=size=160x90:rate=25:duration=2"]
+    sound, codec = ["-f", "lavfi", "-i", "sine=duration=2"], ["-c:v", _OF_PICTURES.get(suffix, "libx264")]
+    inputs = sound if suffix in _SOUND_ONLY else [*pictures, *sound, *codec]
+    own = folder / f"own{suffix.upper()}"
+    subprocess.run(["ffmpeg", "-nostdin", "-v", "error", *inputs, own], check=True)
+    ((source, out),) = offline.recordings(folder, tmp_path / "dubbed")
+    offline.dub_file(_settings(**{"mix.separate": False}), source, out, "es", "en")
+    before, after = probe(own), probe(out)
+    assert [s["codec_type"] for s in after["streams"]] == [s["codec_type"] for s in before["streams"]]
+    assert len(_sound(out)) == pytest.approx(len(_sound(own)), abs=0.1 * RATE_HZ)
+    if suffix not in _SOUND_ONLY:
+        assert (own.name, _pictures(out)) == (out.name, _pictures(own))
+
+
+def _pictures(file: Path) -> list[str]:
+    """A digest of each, decoded."""
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", file, "-map", "0:v", "-f", "framemd5", "-"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [line.rpartition(",")[2] for line in said.splitlines() if not line.startswith("#")]
 
 
 def test_mono_at_another_rate_and_mp3_are_as_long_as_before(
@@ -187,14 +216,22 @@ def test_an_unknown_engine_and_an_impossible_container_leave_nothing_behind(show
 def test_a_folder_is_dubbed_into_a_folder_under_the_same_names(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
-    for name in ("b.wav", "a.wav", "notes.txt"):
+    for name in ("b.wav", "a.wav", "notes.txt", "c.OGG", "d.ts"):
         (folder / name).write_bytes(b"")
     assert offline.recordings(folder, tmp_path / "out") == [
-        (folder / "a.wav", tmp_path / "out/a.wav"),
-        (folder / "b.wav", tmp_path / "out/b.wav"),
+        (folder / name, tmp_path / "out" / name) for name in ("a.wav", "b.wav", "c.OGG", "d.ts")
     ]
     assert (tmp_path / "out").is_dir()
     with pytest.raises(ConfigError, match="is no folder"):
         offline.recordings(folder, folder / "a.wav")
     with pytest.raises(ConfigError, match="holds no file that ends in one of"):
         offline.recordings(tmp_path / "out", tmp_path / "more")
+
+
+def test_the_demo_looks_for_the_same_files_in_a_folder(tmp_path: Path) -> None:
+    told = []
+    for look in (offline.recordings, demo_recordings.prepare):
+        with pytest.raises(ConfigError) as caught:
+            look(tmp_path, tmp_path / "out")
+        told.append(caught.value.message.partition(" .")[2])
+    assert told[0] == told[1] != ""

@@ -21,18 +21,34 @@ QUIET = ("ffmpeg", "-hide_banner", "-loglevel", "error", "-nostdin")
 BLOCK = RATE_HZ // 2
 """Samples read at a time."""
 _AAC = ("-c:a", "aac", "-b:a", "160k")
-CONTAINERS: dict[str, tuple[str, tuple[str, ...]]] = {
+_MP3 = ("-c:a", "libmp3lame", "-b:a", "160k")
+_MP2 = ("-c:a", "mp2", "-b:a", "192k")
+_OPUS = ("-c:a", "libopus", "-b:a", "128k")
+_SOUND_ONLY: dict[str, tuple[str, tuple[str, ...]]] = {
     ".wav": ("wav", ("-c:a", "pcm_s16le")),
+    ".mp3": ("mp3", _MP3),
     ".flac": ("flac", ("-c:a", "flac")),
-    ".mp3": ("mp3", ("-c:a", "libmp3lame", "-b:a", "160k")),
+    ".ogg": ("ogg", ("-c:a", "libvorbis", "-q:a", "5")),
+    ".opus": ("opus", _OPUS),
     ".m4a": ("ipod", _AAC),
+    ".aac": ("adts", _AAC),
+    ".aif": ("aiff", ("-c:a", "pcm_s16be")),
+    ".aiff": ("aiff", ("-c:a", "pcm_s16be")),
+}
+CONTAINERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    **_SOUND_ONLY,
     ".mp4": ("mp4", _AAC),
     ".m4v": ("mp4", _AAC),
     ".mov": ("mov", _AAC),
     ".mkv": ("matroska", _AAC),
+    ".webm": ("webm", _OPUS),
+    ".avi": ("avi", _MP3),
+    ".flv": ("flv", _AAC),
+    ".ts": ("mpegts", _AAC),
+    ".mpg": ("vob", _MP2),
+    ".mpeg": ("vob", _MP2),
 }
-"""What a file's name may end in: the muxer, and how its sound is encoded."""
-_SOUND_ONLY = frozenset({".wav", ".flac", ".mp3", ".m4a"})
+"""What a recording's name may end in, as input and as output: the muxer, and how its sound is encoded."""
 
 
 def probe(path: Path) -> dict[str, Any]:

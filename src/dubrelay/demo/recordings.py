@@ -11,11 +11,8 @@ from typing import Any
 from dubrelay.demo.picture import FRAME_RATE, PICTURE, convert, picture_filter
 from dubrelay.demo.programme import Programme
 from dubrelay.errors import ConfigError
-from dubrelay.ffmpeg import duration_s, probe, stream_of
+from dubrelay.ffmpeg import CONTAINERS, duration_s, probe, stream_of
 
-_SOUND_SUFFIXES = (".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff")
-_PICTURE_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".flv", ".ts", ".mpg", ".mpeg")
-SUFFIXES = (*_SOUND_SUFFIXES, *_PICTURE_SUFFIXES)
 PAUSE_S = 1.0
 _SOUND = ("-ar", "48000", "-ac", "2")
 _AAC = ("-c:a", "aac", "-b:a", "128k", *_SOUND)
@@ -44,10 +41,10 @@ def _files(source: Path) -> list[Path]:
         if not _has_sound(source):
             raise ConfigError(f"INPUT={source}: has no sound to dub")
         return [source]
-    found = sorted(p for p in source.iterdir() if p.is_file() and p.suffix.lower() in SUFFIXES)
+    found = sorted(p for p in source.iterdir() if p.is_file() and p.suffix.lower() in CONTAINERS)
     audible = [p for p in found if _has_sound(p)]
     if not audible:
-        raise ConfigError(f"INPUT={source}: no recording in this folder; looked for {' '.join(SUFFIXES)}")
+        raise ConfigError(f"INPUT={source}: no recording in this folder; looked for {' '.join(CONTAINERS)}")
     return audible
 
 
