@@ -84,6 +84,14 @@ def test_one_for_another_host_is_refused(tmp_path: Path) -> None:
     assert "certificate is not valid for '127.0.0.1'" in refusal(asked_over_tls(elsewhere, elsewhere.file))
 
 
+def test_a_service_without_tls_is_called_so() -> None:
+    async def run() -> Dubbed | PhraseFailed:
+        async with serving() as service:
+            return await ask(service.url.replace("http:", "https:"), None)
+
+    assert refusal(asyncio.run(run())).startswith("the service of an https URL answers without TLS: ")
+
+
 def test_a_handshake_that_hangs_passes_no_deadline_and_leaves_no_connection() -> None:
     async def run() -> None:
         opened, closed = 0, 0

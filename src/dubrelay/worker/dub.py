@@ -73,6 +73,8 @@ _MEANING: list[tuple[tuple[type[Exception], ...], FallbackReason, bool]] = [
     ((httpx2.TransportError, OSError), "error", True),
 ]
 """Exception, reason, whether to try again; the first that fits."""
+_WITHOUT_TLS = ("[SSL: WRONG_VERSION_NUMBER]", "[SSL: RECORD_LAYER_FAILURE]")
+"""What OpenSSL says, by its version, of an answer in plain HTTP."""
 
 
 class DubMetrics:
@@ -365,8 +367,12 @@ def failure_of(error: Exception) -> PhraseFailed:
     """What any exception of a request means for its phrase: the one place where foreign exceptions are translated."""
     if isinstance(error, PhraseFailed):
         return error
-    text = (str(error) or type(error).__name__).splitlines()[0]
+    text = f"{type(error).__name__}: {(str(error) or type(error).__name__).splitlines()[0]}"
+    if any(words in text for words in _WITHOUT_TLS):
+        text = (
+            "the service of an https URL answers without TLS: name it with http in sts_client.urls, or have it use TLS"
+        )
     for kinds, reason, retryable in _MEANING:
         if isinstance(error, kinds):
-            return PhraseFailed(reason, f"{type(error).__name__}: {text}", retryable=retryable)
-    return PhraseFailed("error", f"{type(error).__name__}: {text}")
+            return PhraseFailed(reason, text, retryable=retryable)
+    return PhraseFailed("error", text)
