@@ -12,6 +12,8 @@ from dubrelay.config import Dub, InputProtocol, Settings, WayIn
 from dubrelay.wire.worker import WorkerSettings
 
 VIDEO = "H264"
+OTHER_VIDEO = frozenset({"H265", "AV1", "VP8", "VP9", "MPEG-4 Video", "MPEG-1/2 Video", "M-JPEG"})
+"""Pictures that MediaMTX can read and the worker cannot; what else there is MediaMTX leaves out of its list."""
 RTMP_AUDIO = frozenset({"MPEG-4 Audio", "MPEG-1/2 Audio"})
 """Audio that MediaMTX gives to every RTMP reader; what else there is it leaves out without a word."""
 AUDIO = RTMP_AUDIO | {"Opus"}
@@ -40,6 +42,11 @@ def plan_for(codecs: Sequence[str], dub: Dub, preferred: WayIn) -> Plan | Unsupp
     """`codecs` as MediaMTX names them, in the order of the tracks."""
     has = ", ".join(codecs) or "no tracks"
     audio = next((codec for codec in codecs if codec in AUDIO), None)
+    if VIDEO not in codecs and OTHER_VIDEO.isdisjoint(codecs):
+        return Unsupported(
+            f"no H264 picture was found, MediaMTX lists {has}: set the encoder to H264; a picture that MediaMTX cannot "
+            "read, such as AV1 in MPEG-TS, it drops"
+        )
     if VIDEO not in codecs:
         return Unsupported(f"the picture must be H264, set the encoder to it; the publisher sends {has}")
     if audio is None and len(codecs) > 1:
