@@ -189,13 +189,18 @@ def worker(
     config_file: ConfigFile = None,
     keys: SetKeys = None,
 ) -> int:
-    """Run one worker by itself, without an orchestrator. Lines on stdin are controls: {"programme": "bypass"}."""
+    """Run one worker by itself, where no orchestrator runs one: two would throw each other out of live/STREAM/out.
+
+    Lines on stdin are controls: {"programme": "bypass"}.
+    """
     from dubrelay.wire.worker import WorkerSettings  # noqa: PLC0415
+    from dubrelay.worker.alone import refuse_second_worker  # noqa: PLC0415
     from dubrelay.worker.run import leave, run  # noqa: PLC0415
 
     settings = settings_from(config_file, keys, {"worker.mode": mode, "worker.input": protocol})
     way_in = settings.worker.input if settings.worker.input != "auto" else "rtmp"
     stream_settings = WorkerSettings.for_stream(settings, stream, uuid.uuid4().hex, way_in)
+    refuse_second_worker(settings, stream)
     leave(run(stream_settings, on_end_of_stdin=lambda _: None, metrics_port=metrics_port))
 
 
