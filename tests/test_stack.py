@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 import psutil
@@ -144,13 +145,18 @@ def test_that_none_is_installed_is_no_mistake_of_the_settings(
     assert caught.value.exit_code == 3
 
 
+def _shown(up: subprocess.Popen[str]) -> str:
+    """What it says until it is up, or has ended."""
+    assert up.stdout is not None
+    return "".join(takewhile("Ctrl-C ends all of it.\n".__ne__, up.stdout))
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_up_leaves_no_process_behind_however_it_ends(settings: Settings, number: signal.Signals) -> None:
     environ = {**os.environ, **config.to_environ(settings)}
     command = [sys.executable, "-m", "dubrelay", "up", "--config", os.devnull]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as up:
-        assert up.stdout is not None
-        shown = "".join(iter(up.stdout.readline, "Ctrl-C ends all of it.\n"))
+        shown = _shown(up)
         assert f"rtmp://127.0.0.1:{settings.mediamtx.rtmp_port}/live/STREAM/out" in shown
         children = psutil.Process(up.pid).children(recursive=True)
         assert len(children) >= 3
@@ -179,8 +185,7 @@ def test_up_says_that_a_service_elsewhere_cannot_be_reached(settings: Settings) 
     environ = {**os.environ, **config.to_environ(_with(settings, "sts_client", urls=[dead]))}
     command = [sys.executable, "-m", "dubrelay", "up", "--config", os.devnull]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as up:
-        assert up.stdout is not None
-        shown = "".join(iter(up.stdout.readline, "Ctrl-C ends all of it.\n"))
+        shown = _shown(up)
         up.terminate()
     assert f"Up, but no STS service is ready at {dead}: " in shown
     assert "Everything is up" not in shown
