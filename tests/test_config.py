@@ -92,6 +92,11 @@ def test_services_are_a_list_of_urls_without_credentials_each_once(urls: str, pr
         ("[sts]\nasr = []", 'sts.asr = []: must be a list such as ["a", "b"], at least 1, each text'),
         ("[sts_client]\nurls = ['b']", "sts_client.urls.0 = 'b': must be an http or https URL without user and query"),
         ("sts = 3", "sts = 3: must be a table of keys and values"),
+        ("[sts.engines.a]\nkind = 'x'", "sts.engines.a: must be a table whose kind is one of apertium, chain, "),
+        ("[sts.engines.'A b']\nkind = 'mock'", "sts.engines.A b = 'A b': must be named so that it matches ^["),
+        ("[sts.engines.a]\nkind = 'whisper'", "sts.engines.a.model: is missing"),
+        ("[sts.engines.a]\nkind = 'chain'\nengines = []", "sts.engines.a.engines = []: must be a list such as"),
+        ("[sts.engines.a]\nkind = 'mock'\nbeams = 5", "sts.engines.a.beams: there is no such key"),
         ("[worker]\nlatency_s = 5", "worker.latency_s = 5 leaves no time to dub"),
     ],
 )
@@ -104,7 +109,7 @@ def test_a_refusal_says_in_words_what_is_allowed(text: str, problem: str, tmp_pa
 def test_of_every_key_it_is_known_what_is_allowed(model: type[BaseModel]) -> None:
     keys = list(_keys(model))
     assert len(keys) > 8
-    assert {key: words for key in keys if not (words := allowed(model, key)) or "matches" in words} == (
+    assert {key: words for key in keys if not (words := allowed(model, key)[1]) or "matches" in words} == (
         {("input_url",): "text that matches ^(rtmp|rtsp|srt)://"} if model is WorkerSettings else {}
     )
 

@@ -8,6 +8,8 @@ from typing import Any
 from pydantic import BaseModel
 
 _Schema = dict[str, Any]
+_NAME = "[key]"
+"""At the end of a `loc`: it is the name before it that is wrong."""
 _PLAIN = {
     "integer": "a whole number",
     "number": "a number",
@@ -16,14 +18,34 @@ _PLAIN = {
 }
 
 
-def allowed(model: type[BaseModel], keys: Sequence[int | str]) -> str:
-    """Of the value at `keys` (names, and places in lists): "a whole number from 1 to 65535"; empty where not known."""
+def allowed(model: type[BaseModel], loc: Sequence[int | str]) -> tuple[str, str]:
+    """The dotted key at `loc` of a pydantic error, and what its value may be: "a whole number from 1 to 65535".
+
+    Empty words where that is not known.
+    """
     whole = model.model_json_schema()
     found = _resolved(whole, whole)
-    for key in keys:
-        inner = found.get("items") if isinstance(key, int) else found.get("properties", {}).get(key)
-        found = _resolved(inner or {}, whole)
-    return _in_words(found, whole)
+    keys: list[str] = []
+    names: _Schema = {}
+    for part in loc:
+        kinds = found.get("discriminator", {}).get("mapping", {})
+        if part in kinds:  # nobody wrote this part: pydantic says which of several it took the table for
+            found = _resolved({"$ref": kinds[part]}, whole)
+            continue
+        if part == _NAME:
+            return ".".join(keys), f"named so that it matches {' or '.join(names)}"
+        keys.append(str(part))
+        names = found.get("patternProperties", {})
+        found = _resolved(_inside(found, part), whole)
+    return ".".join(keys), _in_words(found, whole)
+
+
+def _inside(schema: _Schema, part: int | str) -> _Schema:
+    if isinstance(part, int):
+        return dict(schema.get("items", {}))
+    of_any_name = [*schema.get("patternProperties", {}).values(), schema.get("additionalProperties")]
+    found = schema.get("properties", {}).get(part) or next(filter(None, of_any_name), None)
+    return found if isinstance(found, dict) else {}
 
 
 def _resolved(schema: _Schema, whole: _Schema) -> _Schema:
@@ -38,6 +60,9 @@ def _resolved(schema: _Schema, whole: _Schema) -> _Schema:
 def _in_words(schema: _Schema, whole: _Schema) -> str:
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
+    if "discriminator" in schema:
+        told_by = schema["discriminator"]
+        return f"a table whose {told_by['propertyName']} is one of {', '.join(told_by['mapping'])}"
     kind = schema.get("type", "")
     if kind == "array":
         items = _resolved(schema["items"], whole)

@@ -395,29 +395,31 @@ def validated(model: type[M], values: object, where: str, origins: Mapping[str, 
     try:
         return model.model_validate(values)
     except ValidationError as e:
-        lines = (f"{_origin(p, origins or {}) or where}: {_problem(p, model)}" for p in e.errors())
-        raise ConfigError("\n".join(lines)) from e
+        raise ConfigError("\n".join(_problem(p, model, where, origins or {}) for p in e.errors())) from e
 
 
-def _origin(error: Any, origins: Mapping[str, str]) -> str:
-    """Of the key that is wrong, or of the value that it is a part of."""
-    parts = [str(part) for part in error["loc"]]
-    found = (origins.get(".".join(parts[:n])) for n in range(len(parts), 0, -1))
-    return next(filter(None, found), "")
-
-
-def _problem(error: Any, model: type[BaseModel]) -> str:
-    key, value = ".".join(str(part) for part in error["loc"]), error["input"]
+def _problem(error: Any, model: type[BaseModel], where: str, origins: Mapping[str, str]) -> str:
+    value, message = error["input"], error["msg"].removeprefix("Value error, ")
+    key, may_be = allowed(model, error["loc"])
+    where = _origin(key, origins) or where
     if error["type"] == "extra_forbidden":
-        return f"{key}: there is no such key"
+        return f"{where}: {key}: there is no such key"
     if error["type"] == "missing":
-        return f"{key}: is missing"
-    message = error["msg"].removeprefix("Value error, ")
-    if error["type"] != "value_error" and (may_be := allowed(model, error["loc"])):
+        return f"{where}: {key}: is missing"
+    if error["type"] != "value_error" and may_be:
         message = f"must be {may_be}"
     if not key:  # it concerns several, and says which
-        return str(message)
-    return f"{key}: {message}" if isinstance(value, dict) else f"{key} = {_shown(key, value)}: {message}"
+        return f"{where}: {message}"
+    return (
+        f"{where}: {key}: {message}" if isinstance(value, dict) else f"{where}: {key} = {_shown(key, value)}: {message}"
+    )
+
+
+def _origin(key: str, origins: Mapping[str, str]) -> str:
+    """Of a key, or of what it is a part of."""
+    parts = key.split(".")
+    found = (origins.get(".".join(parts[:n])) for n in range(len(parts), 0, -1))
+    return next(filter(None, found), "")
 
 
 def _shown(key: str, value: object) -> str:

@@ -166,7 +166,7 @@ def test_languages_that_an_engine_does_not_know_are_refused_at_the_start() -> No
     [
         ({"x": {"kind": "whispr"}}, "kind"),
         ({"x": {"kind": "whisper", "model": "m", "beam": 3}}, "beam: there is no such key"),
-        ({"x": {"kind": "whisper"}}, "sts.engines.x.whisper.model"),
+        ({"x": {"kind": "whisper"}}, "sts.engines.x.model"),
         ({"X Y": {"kind": "mock"}}, "sts.engines.X Y"),
     ],
 )
