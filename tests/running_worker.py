@@ -41,6 +41,7 @@ class RunningWorker:
         trace: Trace | None = None,
         paths: Paths | None = None,
         input_grace_s: float = 30.0,
+        slate: Path | None = None,
     ) -> None:
         self.run_id = uuid.uuid4().hex
         self._settings = WorkerSettings(
@@ -48,7 +49,9 @@ class RunningWorker:
             run_id=self.run_id,
             input_url=input_url,
             output_url=output_url,
-            worker=Worker.model_validate({"mode": mode, "latency_s": latency_s, "input_grace_s": input_grace_s}),
+            worker=Worker.model_validate(
+                {"mode": mode, "latency_s": latency_s, "input_grace_s": input_grace_s, "slate": slate}
+            ),
             dub=dub or Dub(),
             cut=cut or Cut(),
             mix=mix or Mix(),

@@ -203,6 +203,7 @@ def test_settings_survive_the_way_through_the_environment(
                     "faults": base.sts.faults.model_copy(update={"fail_rate": rate}),
                 }
             ),
+            "worker": base.worker.model_copy(update={"slate": Path("/a b/slate.mp4")}),
             "mix": base.mix.model_copy(update={"separate": separate, "max_lag_s": max_lag_s}),
             "paths": base.paths.model_copy(update={"models_dir": Path("/a b/ç")}),
             "sts_client": base.sts_client.model_copy(update={"urls": urls, "ca_file": Path("/a b/ca.pem")}),

@@ -51,6 +51,11 @@ def _with(settings: Settings, section: str, **values: object) -> Settings:
     return settings.model_copy(update={section: getattr(settings, section).model_copy(update=values)})
 
 
+def test_a_slate_that_is_none_is_one_line(settings: Settings) -> None:
+    with pytest.raises(ConfigError, match=r"^worker\.slate = 'none\.mp4': cannot be read: No such file"):
+        stack.require_startable(_with(settings, "worker", slate=Path("none.mp4")))
+
+
 def test_everything_starts_answers_and_is_gone_afterwards(settings: Settings) -> None:
     said: list[str] = []
     with stack.running(settings, said.append) as up:

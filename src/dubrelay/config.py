@@ -148,6 +148,7 @@ class Worker(_Section):
     bypass_latency_s: float = Field(1.0, ge=0.6, le=60)
     input_grace_s: float = Field(30.0, gt=0, le=3600)
     audio_bitrate_kbps: int = Field(128, ge=32, le=512)
+    slate: Path | None = None
 
 
 class Dub(_Section):

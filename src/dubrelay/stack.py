@@ -93,12 +93,16 @@ def running(settings: Settings, say: Say, environ: Mapping[str, str] = os.enviro
 
 
 def require_startable(settings: Settings) -> None:
-    """ConfigError for an engine or program that does not exist or a file without certificates, StartupError for a taken
+    """ConfigError for an engine or program that does not exist or a file that is no use, StartupError for a taken
     port or what is not installed.
     """
     settings = with_own_sts(settings)
     verification(settings.sts_client.ca_file)
     mediamtx_binary(settings)
+    if settings.worker.slate is not None:
+        from dubrelay.worker.slate import read_slate  # noqa: PLC0415  (GStreamer, which is not needed otherwise)
+
+        read_slate(settings.worker.slate)
     if runs_sts(settings):
         check_names(settings.sts)
     refuse_taken(needed(settings, own_sts=runs_sts(settings)))

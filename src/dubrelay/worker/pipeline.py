@@ -6,7 +6,8 @@
                         appsrc ! (said) --------------
 
 The parts in square brackets are replaced inside the running pipeline (source.py, sink.py), those in round ones depend
-on the mode (decoded.py, passed.py). Video never reaches Python.
+on the mode (decoded.py, passed.py). Video never reaches Python, but the slate's comes from there (slate.py): into the
+same queue, while no source is linked to it.
 
 Audio is the output's clock: flvmux holds the picture until sound of the same time is there, and the session pushes the
 sound of running time t at t + latency. No element waits for the clock; a frame's delay is exact by construction. The
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections.abc import Callable
 
 from dubrelay.errors import MediaError, StartupError
 from dubrelay.worker.sound import Block, SoundGraph
@@ -41,6 +43,7 @@ _APART_NS = 1_800_000_000
 """Sound and picture that come together may be of times that far from each other: tracks may be interleaved badly, but
 flvdemux moves a track by 2 s or more without a word when it leaps or was away."""
 _PROMPT_NS = 600_000_000
+AVC = "video/x-h264,stream-format=avc,alignment=au"
 _LONG_AGO = -_PROMPT_NS
 
 ELEMENTS = (
@@ -57,13 +60,16 @@ ELEMENTS = (
     "capsfilter",
     "errorignore",
     "fakesink",
+    "filesrc",
     "flvdemux",
     "flvmux",
     "h264parse",
     "h264timestamper",
     "identity",
+    "matroskademux",
     "mpegaudioparse",
     "opusparse",
+    "qtdemux",
     "queue",
     "rtmp2sink",
     "rtmp2src",
@@ -122,6 +128,10 @@ class MediaPipeline:
             "! errorignore name=tail ignore-error=true ignore-notlinked=true ignore-eos=true convert-to=ok"
         )
         self.video_in: Gst.Pad = self._named("video").get_static_pad("sink")
+        self.video_lock = threading.Lock()
+        """Held while `video_in` is linked to a source, or while the slate's pictures are pushed into it."""
+        self.before_source: Callable[[int, int], None] = lambda _pts, _dts: None
+        """Told the running times of a source's first picture before it is let in; `video_lock` is held."""
         self.audio_in: Gst.Pad = self._named("audio").get_static_pad("sink")
         self.gate, self.tail = self._named("gate"), self._named("tail")
         self._video_queue, self._heard, self._said = self._named("video"), self._named("heard"), self._named("said")
@@ -164,6 +174,12 @@ class MediaPipeline:
     def new_source(self) -> None:
         """What comes from now on has nothing to do with what came."""
         self.apart, self._picture_came_at, self._doubtful = False, _LONG_AGO, []
+
+    def link_video(self, pad: Gst.Pad, pts: int, dts: int) -> Gst.PadLinkReturn:
+        """From now on the pictures come from `pad`; the first one has these running times."""
+        with self.video_lock:
+            self.before_source(pts, dts)
+            return pad.link(self.video_in)
 
     def picture_came(self, at: int, now: int) -> None:
         """A picture of running time `at` came in. Called on GStreamer's threads."""
@@ -241,6 +257,11 @@ class MediaPipeline:
             else:
                 self.warnings += 1
         return failed
+
+    @property
+    def video_may_block(self) -> bool:
+        """Whether nothing takes the pictures: who pushed on would soon have to wait."""
+        return self.video_queue_ms > (self.latency_ns + int(_SPARE_VIDEO_NS) // 2) / 1e6
 
     @property
     def video_queue_ms(self) -> float:

@@ -20,6 +20,7 @@ from dubrelay.worker.metrics import WorkerMetrics
 from dubrelay.worker.pipeline import MediaPipeline, unexpected
 from dubrelay.worker.report import Reporter
 from dubrelay.worker.sink import Sink
+from dubrelay.worker.slate import Slate, read_slate
 from dubrelay.worker.sound import Sound
 from dubrelay.worker.source import Source
 
@@ -41,7 +42,9 @@ class Session:
         dubbing = settings.worker.mode == "dub"
         self._latency_s = settings.worker.latency_s if dubbing else settings.worker.bypass_latency_s
         self._tick_s = _TICK_S[settings.worker.mode]
+        loop = read_slate(settings.worker.slate) if settings.worker.slate else None
         self._pipeline, self._sound = self._dubbed() if dubbing else self._passed()
+        self._slate = Slate(self._pipeline, loop, self._log) if loop else None
         self._source = Source(self._pipeline, self._sound, settings.input_url, self._log)
         self._sink = Sink(self._pipeline, settings.output_url, self._log)
         self._last_up = self._last_status = self._last_look = time.monotonic()
@@ -76,6 +79,8 @@ class Session:
                 next_tick = max(next_tick + self._tick_s, time.monotonic() - self._tick_s)
                 self._obey(controls)
                 self._sound.take_in()
+                if self._slate:
+                    self._slate.fill()
                 self._send_out()
                 self._look_after()
         finally:
@@ -161,6 +166,8 @@ class Session:
         )
 
     def _message(self, state: State) -> str:
+        if self._slate and self._slate.on:
+            return f"{self._source.message or 'waiting for a picture'}; the slate is on"
         if state == "running" or self._source.message:
             return self._source.message
         if not self._source.up:

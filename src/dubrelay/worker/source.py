@@ -18,7 +18,7 @@ from gi.repository import Gst
 
 from dubrelay.errors import DubrelayError
 from dubrelay.logs import Logger, redact_url
-from dubrelay.worker.pipeline import MediaPipeline, dispose, make
+from dubrelay.worker.pipeline import AVC, MediaPipeline, dispose, make
 from dubrelay.worker.sound import Codec, CodecName, Sound, Step
 from dubrelay.worker.stamps import Lateness, Stamps, pace_ppm
 
@@ -190,6 +190,7 @@ class _Connection:
         """When it was opened, then when its first buffer came."""
         self.anchored = False
         self.ended = ""
+        self._pictures_end: Gst.Pad | None = None
         self._kept_thread: int | None = None
 
     def end(self, why: str) -> None:
@@ -217,19 +218,31 @@ class _Connection:
         self._pipeline.graph.add(element)
         return element
 
-    def _chain(self, pad: Gst.Pad, target: Gst.Pad, *kinds: Step) -> None:
-        """pad ! kinds... ! target"""
+    def _chain(self, pad: Gst.Pad, target: Gst.Pad | None, *kinds: Step) -> Gst.Pad:
+        """pad ! kinds... ! target; gives the pad that is, or is to be, linked to the target."""
         elements = [self._add(k) if isinstance(k, str) else self._add(k[0], **k[1]) for k in kinds]
         for left, right in pairwise(elements):
             left.link(right)
+        end = pad
         if elements:
-            elements[-1].get_static_pad("src").link(target)
+            end = elements[-1].get_static_pad("src")
+            if target is not None:
+                end.link(target)
             target = elements[0].get_static_pad("sink")
         for element in reversed(elements):
             element.sync_state_with_parent()
-        result = pad.link(target)
+        if target is not None:
+            self._check(pad.link(target), pad)
+        return end
+
+    def _check(self, result: Gst.PadLinkReturn, pad: Gst.Pad) -> None:
         if result != Gst.PadLinkReturn.OK:
             self.end(f"its {pad.get_name()} track ({_caps_of(pad)}) cannot be used: {result.value_nick}")
+
+    def _show(self, pad: Gst.Pad, *parsed: Step) -> None:
+        """pad ! parsed... ! (the fixed graph's video, from the first picture on: until then it may be the slate's)"""
+        self._watch(pad, self._on_picture)
+        self._pictures_end = self._chain(pad, None, *parsed)
 
     def _listen(self, pad: Gst.Pad, codec: Codec, *parsed: Step) -> None:
         """pad ! parsed... ! (the way that the sound takes)"""
@@ -263,11 +276,14 @@ class _Connection:
         return _DROP if self.ended else Gst.PadProbeReturn.REMOVE
 
     def _on_picture(self, pad: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
-        now = self._pipeline.now()
-        at = self._placed(pad, info.get_buffer(), now)
-        if not self.pictures:
+        now, buffer = self._pipeline.now(), info.get_buffer()
+        at = self._placed(pad, buffer, now)
+        if not self.ended and not self.pictures:
+            ahead = 0 if buffer.dts == _NO_TIME else max(0, buffer.pts - buffer.dts)
+            self._check(self._pipeline.link_video(self._pictures_end, at, at - ahead), pad)
             self._on_first_picture(at)
-        self._pipeline.picture_came(at, now)
+        if not self.ended:
+            self._pipeline.picture_came(at, now)
         self.pictures += 1
         if not self.anchored:
             self._anchor(at)
@@ -347,8 +363,7 @@ class _RtmpConnection(_StampedConnection):
 
     def _use(self, pad: Gst.Pad) -> None:
         if pad.get_name() == "video":
-            self._watch(pad, self._on_picture)
-            self._chain(pad, self._pipeline.video_in)
+            self._show(pad)
         elif pad.get_name() == "audio":
             caps = pad.get_current_caps().get_structure(0)
             if caps.get_int("mpegversion")[1] == 1:
@@ -374,8 +389,7 @@ class _SrtConnection(_StampedConnection):
         caps = pad.get_current_caps().get_structure(0)
         kind = caps.get_name()
         if kind == "video/x-h264":
-            self._watch(pad, self._on_picture)
-            self._chain(pad, self._pipeline.video_in, "h264parse", ("capsfilter", {"caps": _AVC}))
+            self._show(pad, "h264parse", ("capsfilter", {"caps": AVC}))
         elif kind in ("audio/mpeg", "audio/x-opus") and not self._has_audio:
             self._has_audio = True
             mpeg = "mpegaudioparse" if caps.get_int("mpegversion")[1] == 1 else "aacparse"
@@ -413,9 +427,7 @@ class _RtspConnection(_Connection):
         codec = caps.get_string("encoding-name")
         if codec == "H264":
             depay = ("rtph264depay", {"wait_for_keyframe": True})
-            self._watch(pad, self._on_picture)
-            timestamped = ("h264parse", "h264timestamper", ("capsfilter", {"caps": _AVC}))
-            self._chain(pad, self._pipeline.video_in, depay, *timestamped)
+            self._show(pad, depay, "h264parse", "h264timestamper", ("capsfilter", {"caps": AVC}))
         elif codec in _RTSP_AUDIO and not self._has_audio:
             self._has_audio = True
             name, *parsed = _RTSP_AUDIO[codec]
@@ -431,7 +443,6 @@ class _RtspConnection(_Connection):
 
 _Kind = Callable[[MediaPipeline, Sound, str, int, _OnFirst], _Connection]
 _CONNECTIONS: dict[str, _Kind] = {"rtmp": _RtmpConnection, "rtsp": _RtspConnection, "srt": _SrtConnection}
-_AVC = "video/x-h264,stream-format=avc,alignment=au"
 _FRAMES = "audio/mpeg,mpegversion=4,stream-format=raw;audio/mpeg,mpegversion=1;audio/x-opus"
 _RTSP_AUDIO: dict[str, tuple[CodecName, str, str]] = {
     "MPEG4-GENERIC": ("aac", "rtpmp4gdepay", "aacparse"),
