@@ -20,7 +20,8 @@ from dubrelay.worker.metrics import WorkerMetrics
 from dubrelay.worker.report import Reporter
 
 _WAITING_CONTROLS = 100
-_M_ARENA_MAX = -8
+_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3
+_MAPPED_BYTES = 64 * 1024
 
 
 def run(
@@ -61,9 +62,15 @@ def run(
 
 
 def _share_memory() -> None:
-    """Two of glibc's arenas for all threads: each connection brings new ones, and what an arena once had it keeps."""
+    """Two of glibc's arenas for all threads: each connection brings new ones, and what an arena once had it keeps.
+
+    Sound comes and goes in pieces larger than a threshold that glibc would raise with each of them: mapped one by one,
+    they leave no holes in an arena.
+    """
     with suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_ARENA_MAX, 2)
+        libc.mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
 
 
 def leave(code: int) -> NoReturn:
