@@ -255,6 +255,16 @@ class WhisperEngine(_Engine):
     beams: int = Field(5, ge=1, le=10)
 
 
+class OpenAiEngine(_Engine):
+    """What each engine behind an OpenAI-compatible API has; `url` is what stands before /v1/."""
+
+    url: ServiceUrl
+    model: str = Field(min_length=1, max_length=200)
+    key: SecretStr = SecretStr("")
+    ca_file: Path | None = None
+    timeout_s: float = Field(8.0, gt=0, le=60)
+
+
 class ApertiumEngine(_Engine):
     kind: Literal["apertium"] = "apertium"
 

@@ -20,7 +20,7 @@ from dubrelay import models, ports, stack
 from dubrelay.children import answers
 from dubrelay.config import Settings, StsClient
 from dubrelay.errors import DubrelayError
-from dubrelay.worker.trust import verification
+from dubrelay.trust import verification
 
 SETUP = "run scripts/setup"
 MEDIAMTX_VERSION = "v1.20.1"

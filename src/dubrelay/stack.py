@@ -29,7 +29,7 @@ from dubrelay.errors import ConfigError, StartupError
 from dubrelay.orchestrator.mediamtx import server_environment
 from dubrelay.ports import needed, refuse_taken
 from dubrelay.sts.engines import check_names
-from dubrelay.worker.trust import verification
+from dubrelay.trust import verification
 
 ROOT = Path(dubrelay.__file__).parents[2]
 MEDIAMTX_CONFIG = ROOT / "deploy" / "mediamtx.yml"

@@ -17,11 +17,11 @@ from certificates import Certificate, certificate
 from dubrelay import config, logs
 from dubrelay.doctor import Row, _services
 from dubrelay.errors import ConfigError
+from dubrelay.trust import verification
 from dubrelay.wire.fragment import Context, Languages
 from dubrelay.wire.worker import WorkerSettings
 from dubrelay.worker.cut import Span
 from dubrelay.worker.dub import Dubbed, DubClient, DubMetrics, PhraseFailed
-from dubrelay.worker.trust import verification
 from lying_service import serving, until
 
 pytestmark = pytest.mark.service

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel
 
+from dubrelay import logs
 from dubrelay.config import (
     ApertiumEngine,
     ChainEngine,
@@ -22,11 +23,12 @@ from dubrelay.config import (
     HibariEngine,
     KokoroEngine,
     MockEngine,
+    OpenAiEngine,
     Paths,
     Sts,
     WhisperEngine,
 )
-from dubrelay.errors import ConfigError, DubrelayError, Stage, StartupError
+from dubrelay.errors import ConfigError, DubrelayError, Stage, StartupError, StsError
 from dubrelay.sts.asr.base import RATE_HZ as ASR_RATE_HZ
 from dubrelay.sts.route import EVERY, Engines, closed
 
@@ -132,6 +134,11 @@ class _Loading:
                 engine = _class_of(stage, options.kind)(name, options, self._settings, self._paths)
             _limit(stage, engine, options)
             _warm_up(stage, engine)
+        except StsError as e:
+            # A service elsewhere may be there later; one that says no will say it again.
+            if not (e.retryable and isinstance(options, OpenAiEngine)):
+                raise StartupError(f"sts.{stage}: {name} cannot be used: {e.message}") from e
+            logs.get().warning("engine is not there yet", stage=stage, engine=name, message=e.message)
         except DubrelayError:
             raise
         except Exception as e:

@@ -24,6 +24,7 @@ from dubrelay import config
 from dubrelay.audio import RATE_HZ, time_of
 from dubrelay.errors import StsCode
 from dubrelay.logs import Logger
+from dubrelay.trust import verification
 from dubrelay.wire import fragment
 from dubrelay.wire.fragment import (
     HTTP_STATUS,
@@ -40,7 +41,6 @@ from dubrelay.worker.answer import Dubbed, NoSpeech, PhraseFailed, checked
 from dubrelay.worker.breaker import STATE_NUMBER
 from dubrelay.worker.cut import Span
 from dubrelay.worker.replicas import Replica, Replicas
-from dubrelay.worker.trust import verification
 
 __all__ = ["DubClient", "DubMetrics", "Dubbed", "NoSpeech", "PhraseFailed", "failure_of"]
 

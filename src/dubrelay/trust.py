@@ -8,10 +8,10 @@ from pathlib import Path
 from dubrelay.errors import ConfigError
 
 
-def verification(ca_file: Path | None) -> ssl.SSLContext | bool:
+def verification(ca_file: Path | None, key: str = "sts_client.ca_file") -> ssl.SSLContext | bool:
     """For the HTTP client's `verify`: the CAs in `ca_file` (PEM) and no others, or the system's.
 
-    ConfigError when the file cannot be read or holds no certificate.
+    ConfigError, naming the setting `key`, when the file cannot be read or holds no certificate.
     """
     if ca_file is None:
         return True
@@ -19,7 +19,7 @@ def verification(ca_file: Path | None) -> ssl.SSLContext | bool:
     try:
         context.load_verify_locations(ca_file)
     except ssl.SSLError as e:  # an OSError, too
-        raise ConfigError(f"sts_client.ca_file = '{ca_file}': holds no certificate in PEM format") from e
+        raise ConfigError(f"{key} = '{ca_file}': holds no certificate in PEM format") from e
     except OSError as e:
-        raise ConfigError(f"sts_client.ca_file = '{ca_file}': cannot be read: {e.strerror}") from e
+        raise ConfigError(f"{key} = '{ca_file}': cannot be read: {e.strerror}") from e
     return context
