@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -302,11 +303,20 @@ def _show_engines(settings: Settings) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    from dubrelay.sts.engines import describe  # noqa: PLC0415
+    from dubrelay.sts.engines import describe, possible_pairs  # noqa: PLC0415
 
     configured = {*settings.sts.asr, *settings.sts.mt, *settings.sts.tts, *settings.sts.tts_fast}
     table = Table("stage", "engine", "in use", "languages", "licence", "needs")
     for info in describe(settings.sts, settings.paths):
         in_use = "yes" if info.name in configured else ""
         table.add_row(info.stage, info.name, in_use, " ".join(info.languages), info.licence, info.missing or "-")
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for target, sources in _by_target(possible_pairs(settings.sts, settings.paths)).items():
+        console.print(f"to {target} from {' '.join(sources)}")
+
+
+def _by_target(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Source languages by target language, each in order."""
+    targets = sorted({target for _, target in pairs})
+    return {target: sorted(source for source, t in pairs if t == target) for target in targets}

@@ -37,6 +37,14 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Language = Annotated[
     str, Field(pattern=r"^[a-z]{2,3}(-[a-z0-9]{2,8})?$", description="a language code such as en or pt-br")
 ]
+AUTO = "auto"
+SourceLanguage = Annotated[
+    str,
+    Field(
+        pattern=r"^(auto|[a-z]{2,3}(-[a-z0-9]{2,8})?)$",
+        description="a language code such as en or pt-br, or auto for whatever is spoken",
+    ),
+]
 StreamId = Annotated[
     str,
     Field(
@@ -152,7 +160,7 @@ class Worker(_Section):
 
 
 class Dub(_Section):
-    source_language: Language = "en"
+    source_language: SourceLanguage = "en"
     target_language: Language = "es"
     voice: Voice = "default"
     fallback: Fallback = "original"
@@ -251,8 +259,11 @@ class WhisperEngine(_Engine):
     kind: Literal["whisper"] = "whisper"
     model: str
     device: Device = "cpu"
-    compute_type: Literal["int8", "int8_float16", "float16", "float32"] = "int8"
+    compute_type: Literal["auto", "int8", "int8_float16", "float16", "float32"] = "auto"
+    """auto: int8 on a CPU, float16 on CUDA."""
     beams: int = Field(5, ge=1, le=10)
+    threads: int | None = Field(None, ge=1, le=64)
+    """None: sts.asr_threads."""
 
 
 class OpenAiEngine(_Engine):
@@ -263,6 +274,20 @@ class OpenAiEngine(_Engine):
     key: SecretStr = SecretStr("")
     ca_file: Path | None = None
     timeout_s: float = Field(8.0, gt=0, le=60)
+
+
+class TranscriptionEngine(OpenAiEngine):
+    """/v1/audio/transcriptions, and /v1/audio/translations where `translate` says that the service has it."""
+
+    kind: Literal["openai-transcription"] = "openai-transcription"
+    translate: bool = False
+    response_format: Literal["verbose_json", "json"] = "verbose_json"
+
+
+class ToEnglishEngine(_Engine):
+    """The recogniser itself hears speech as English: no translator is asked."""
+
+    kind: Literal["whisper-to-english"] = "whisper-to-english"
 
 
 class ApertiumEngine(_Engine):
@@ -281,7 +306,17 @@ class EspeakEngine(_Engine):
     kind: Literal["espeak-ng"] = "espeak-ng"
 
 
-Engine = MockEngine | ChainEngine | WhisperEngine | ApertiumEngine | KokoroEngine | HibariEngine | EspeakEngine
+Engine = (
+    MockEngine
+    | ChainEngine
+    | WhisperEngine
+    | TranscriptionEngine
+    | ApertiumEngine
+    | ToEnglishEngine
+    | KokoroEngine
+    | HibariEngine
+    | EspeakEngine
+)
 
 
 class Sts(_Section):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dubrelay import models
 from dubrelay.audio import Samples, samples_in, seconds
-from dubrelay.config import Settings
+from dubrelay.config import AUTO, Settings
 from dubrelay.errors import ConfigError, StsError
 from dubrelay.ffmpeg import BLOCK, CONTAINERS, probe, reading, stream_of, writing
 from dubrelay.sts import engines
@@ -105,7 +105,10 @@ def recordings(source: Path, out: Path) -> list[tuple[Path, Path]]:
 def _require_route(loaded: Engines, source_language: str, target: str, voice: str) -> None:
     """For a file it is the user's choice that is wrong, not a phrase."""
     try:
-        loaded.route(source_language, target, voice)
+        if source_language == AUTO:
+            loaded.route_before_hearing(target, voice, None)
+        else:
+            loaded.route(source_language, target, voice)
     except StsError as e:
         raise ConfigError(e.message) from e
 
@@ -192,6 +195,8 @@ class Dubbing:
             if e.message not in self.report.messages:
                 self.report.messages.append(e.message)
             return
+        if self._languages.source_language == AUTO:
+            self._context = self._context.in_language(result.metadata.source_language, result.metadata.heard_language)
         if result.dubbed_audio is None:
             self._timeline.no_speech(sequence)
             return

@@ -189,5 +189,7 @@ def test_an_engine_of_another_stage_is_not_offered() -> None:
 
 def test_a_model_folder_that_lacks_files_is_named(tmp_path: Path) -> None:
     own = {"large": {"kind": "whisper", "model": str(tmp_path)}}
-    with pytest.raises(StartupError, match=r"large cannot be used: .* has no model\.bin and no tokenizer\.json"):
+    with pytest.raises(
+        StartupError, match=r"large cannot be used: .* has no model\.bin, config\.json, tokenizer\.json, vocab"
+    ):
         load(tiny_sts(asr=["large"], engines=own), Paths())

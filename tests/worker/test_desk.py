@@ -40,6 +40,13 @@ def test_every_key_of_a_control_reaches_the_desk() -> None:
         assert desk().after(Control.model_validate({key: value})) != desk(), key
 
 
+def test_a_language_is_detected_only_where_that_is_asked_for() -> None:
+    assert not desk().detects
+    assert desk().after(parse_control('{"source_language": "auto"}')).detects
+    with pytest.raises(ControlRefused, match="target_language = 'auto'"):
+        parse_control('{"target_language": "auto"}')
+
+
 def test_context_goes_with_the_languages_not_with_the_voice() -> None:
     assert desk().after(Control(voice="heart", programme="silence")).speaks_as(desk())
     assert not desk().after(Control(target_language="fr")).speaks_as(desk())

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
+import soxr
+from hibari import Hibari
 
-from dubrelay.audio import Samples, samples_in, time_of
-from dubrelay.config import Settings, StsClient, Trace
+from dubrelay.audio import RATE_HZ, Samples, samples_in, time_of
+from dubrelay.config import Dub, Mix, Settings, StsClient, Trace
 from dubrelay.wire.control import Control
+from dubrelay.wire.fragment import Metadata
 from dubrelay.wire.worker import WorkerSettings
 from dubrelay.worker.metrics import WorkerMetrics
 from dubrelay.worker.phrases import Phrases
 from dubrelay.worker.report import Reporter
+from lying_service import Liar, Send, respond, success
 from sounds import quiet
 from waiting import wait_for
 
@@ -44,6 +49,40 @@ def test_sound_that_waits_to_be_listened_to_shows_until_it_is_heard(phrases: Phr
     fed(phrases, quiet("music", 15))
     assert phrases.queue_ms > 3_000
     wait_for(lambda: phrases.queue_ms == 0, 30, "all of it to be heard")
+
+
+def test_the_language_that_a_service_found_goes_back_with_the_next_phrase() -> None:
+    spoken = Hibari(voice="heart")("The minister said that the new law will come into force next month.")
+    sound = soxr.resample(np.asarray(spoken, np.float32), 24_000, RATE_HZ)
+    sentence = np.stack([sound, sound], axis=1)[: len(sound) // BLOCK * BLOCK]
+    pause = np.zeros((5 * BLOCK, 2), np.float32)
+    found = Metadata(source_language="fr", heard_language="de")
+
+    async def answers_in_french(request: dict[str, Any], send: Send) -> None:
+        await respond(send, 200, success(request, metadata=found))
+
+    with Liar() as liar:
+        liar.service.behaviours[:] = [answers_in_french]
+        settings = Settings(
+            trace=Trace(phrases=0), mix=Mix(separate=False), dub=Dub(source_language="auto"),
+            sts_client=StsClient(urls=[liar.service.url]),
+        )  # fmt: skip
+        stream, reporter = WorkerSettings.for_stream(settings, "x", "run-1", "rtmp"), Reporter()
+        phrases = Phrases(stream, WorkerMetrics(), reporter, lambda: 0)
+        try:
+            fed(phrases, np.concatenate([sentence, pause]))
+            wait_for(lambda: phrases._context.source_language, 20, "the first phrase to be answered")
+            asked = len(liar.service.requests)
+            later = np.concatenate([sentence, pause])
+            for at in range(0, len(later), BLOCK):
+                phrases.feed(len(later) + at, later[at : at + BLOCK])
+            wait_for(lambda: len(liar.service.requests) > asked, 20, "the next phrase to be sent")
+        finally:
+            phrases.close()
+            reporter.close()
+    first, after = liar.service.requests[0], liar.service.requests[asked]
+    assert (first["config"]["source_language"], "source_language" in first["context"]) == ("auto", False)
+    assert (after["context"]["source_language"], after["context"]["heard_language"]) == ("fr", "de")
 
 
 def test_what_is_on_stays_on_when_a_mix_fails(phrases: Phrases, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dubrelay import models
-from dubrelay.config import Settings, WhisperEngine
+from dubrelay.config import AUTO, Settings, WhisperEngine
 from dubrelay.sts.asr.mel import log_mel
 from dubrelay.sts.asr.whisper import Whisper
 
@@ -34,4 +34,7 @@ class WhisperEar:
         return token.strip("<|>"), probability
 
     def words(self, samples: npt.NDArray[np.float32]) -> str:
-        return self._listener.transcribe(samples, self._source_language).text
+        if self._source_language != AUTO:
+            return self._listener.transcribe(samples, self._source_language).text
+        found = self._listener.detect(samples)
+        return found.hear(max(found.probabilities, key=found.probabilities.__getitem__), False).text

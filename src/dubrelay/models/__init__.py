@@ -71,6 +71,11 @@ def whisper(name: str, paths: Paths) -> Path:
     return _verified(name, paths)["model.bin"].parent
 
 
+def whisper_vocabulary(name: str, paths: Paths) -> Path:
+    """A file of that folder that says which languages the model knows. Unchecked: no hash is taken."""
+    return _needed(name, paths)[0].parent / "vocabulary.txt"
+
+
 def kokoro(paths: Paths) -> KokoroFiles:
     predictor, speaker = _recut("kokoro", paths)
     files = {n: _source("kokoro", n, paths) for n in ("voices.npz", "vocab.json")}

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from dubrelay import logs
 from dubrelay.errors import Stage, StsError
-from dubrelay.sts.asr.base import Asr, Transcript
+from dubrelay.sts.asr.base import Asr, Detection, Transcript, detecting, to_english
 from dubrelay.sts.mt.base import NO_WISH, Translator, Wish
-from dubrelay.sts.route import can, closed, translates
+from dubrelay.sts.route import EVERY, can, closed, translates
 from dubrelay.sts.tts.base import FollowsOriginal, Original, Prepared, Speech, Tts
 
 E = TypeVar("E", Asr, Translator, Tts)
@@ -29,10 +29,34 @@ class AsrChain:
         self.licence = _licences(engines)
         self._engines = engines
         self.languages = frozenset(language for engine in engines for language in engine.languages)
+        self._linguists: list[Any] = [linguist for engine in engines if (linguist := detecting(engine))]
+        self._translating: list[Any] = [engine for engine in engines if to_english(engine)]
+        self.detects = bool(self._linguists)
+
+    @property
+    def to_english(self) -> frozenset[str]:
+        known = frozenset(language for engine in self._translating for language in to_english(engine))
+        if EVERY in known:
+            return self.languages - {"en"}
+        return known if EVERY in self.languages else known & self.languages
 
     def transcribe(self, samples: npt.NDArray[np.float32], language: str) -> Transcript:
         able = [engine for engine in self._engines if can(language, engine.languages)]
         return _first_answer("asr", able, lambda engine: engine.transcribe(samples, language))
+
+    def translate(self, samples: npt.NDArray[np.float32], language: str) -> Transcript:
+        able = [engine for engine in self._translating if can(language, to_english(engine))]
+        heard: Transcript = _first_answer("asr", able, lambda engine: engine.translate(samples, language))
+        return heard
+
+    def detect(self, samples: npt.NDArray[np.float32]) -> Detection:
+        """As the first that can tell, heard by the first that knows the language."""
+        found: Detection = _first_answer("asr", self._linguists, lambda engine: engine.detect(samples))
+
+        def hear(language: str, in_english: bool) -> Transcript:
+            return self.translate(samples, language) if in_english else self.transcribe(samples, language)
+
+        return Detection(found.probabilities, hear)
 
     def close(self) -> None:
         for engine in self._engines:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +27,7 @@ from dubrelay.config import (
     OpenAiEngine,
     Paths,
     Sts,
+    ToEnglishEngine,
     WhisperEngine,
 )
 from dubrelay.errors import ConfigError, DubrelayError, Stage, StartupError, StsError
@@ -38,9 +40,11 @@ KEYS: tuple[Key, ...] = ("asr", "mt", "tts", "tts_fast")
 STAGE_OF: dict[Key, Stage] = {"asr": "asr", "mt": "mt", "tts": "tts", "tts_fast": "tts"}
 KINDS: dict[tuple[Stage, str], str] = {
     ("asr", "whisper"): "dubrelay.sts.asr.whisper:Whisper",
+    ("asr", "openai-transcription"): "dubrelay.sts.asr.transcription:Transcription",
     ("asr", "mock"): "dubrelay.sts.asr.mock:MockAsr",
     ("asr", "chain"): "dubrelay.sts.chain:AsrChain",
     ("mt", "apertium"): "dubrelay.sts.mt.apertium:Apertium",
+    ("mt", "whisper-to-english"): "dubrelay.sts.mt.to_english:ToEnglish",
     ("mt", "mock"): "dubrelay.sts.mt.mock:MockTranslator",
     ("mt", "chain"): "dubrelay.sts.chain:TranslatorChain",
     ("tts", "kokoro"): "dubrelay.sts.tts.kokoro:Kokoro",
@@ -55,7 +59,7 @@ BUILT_IN: dict[Stage, dict[str, Engine]] = {
         "whisper-base": WhisperEngine(model="whisper-base"),
         "mock": MockEngine(),
     },
-    "mt": {"apertium": ApertiumEngine(), "mock": MockEngine()},
+    "mt": {"apertium": ApertiumEngine(), "whisper-to-english": ToEnglishEngine(), "mock": MockEngine()},
     "tts": {"kokoro": KokoroEngine(), "hibari": HibariEngine(), "espeak-ng": EspeakEngine(), "mock": MockEngine()},
 }
 WARM_UP_TEXT = {"en": "The train arrives tomorrow.", "es": "El tren llega mañana."}
@@ -86,14 +90,27 @@ def check_names(settings: Sts) -> None:
 
 
 def load(settings: Sts, paths: Paths) -> Engines:
-    """Every configured engine, loaded once and warmed up. ConfigError, or StartupError naming what is missing."""
+    """Every configured engine, loaded once and warmed up.
+
+    StartupError names what is missing. ConfigError, too, when the engines are all there and fit no pair of languages.
+    """
     check_names(settings)
     loading = _Loading(settings, paths)
     try:
-        return Engines(*(tuple(loading.engine(STAGE_OF[key], name) for name in getattr(settings, key)) for key in KEYS))
+        lists = (tuple(loading.engine(STAGE_OF[key], name) for name in getattr(settings, key)) for key in KEYS)
+        engines = Engines(*lists)
+        engines.require_a_pair()
+        return engines
     except BaseException:
         loading.close()
         raise
+
+
+def possible_pairs(settings: Sts, paths: Paths) -> frozenset[tuple[str, str]]:
+    """What the configured engines will be able to dub, as far as that is known without loading them."""
+    check_names(settings)
+    lists = ([_unloaded(STAGE_OF[key], name, settings, paths) for name in getattr(settings, key)] for key in KEYS)
+    return Engines(*(tuple(engine for engine in engines if engine is not None) for engines in lists)).pairs()
 
 
 def describe(settings: Sts, paths: Paths, engines: Engines | None = None) -> list[EngineInfo]:
@@ -163,8 +180,10 @@ def _options(stage: Stage, name: str, settings: Sts, where: str) -> Engine:
     options = known[name]
     if isinstance(options, ChainEngine):
         for member in options.engines:
-            if isinstance(_options(stage, member, settings, f"sts.engines.{name}.engines"), ChainEngine):
-                raise ConfigError(f"sts.engines.{name}.engines = {member!r}: a chain cannot be part of a chain")
+            part = _options(stage, member, settings, f"sts.engines.{name}.engines")
+            if isinstance(part, (ChainEngine, ToEnglishEngine)):
+                what = "a chain" if isinstance(part, ChainEngine) else "what the recogniser does"
+                raise ConfigError(f"sts.engines.{name}.engines = {member!r}: {what} cannot be part of a chain")
     return options
 
 
@@ -209,9 +228,31 @@ def _warm_up(stage: Stage, engine: Any) -> None:
         engine.speak(prepared, 1.0)
 
 
+def _unloaded(stage: Stage, name: str, settings: Sts, paths: Paths) -> Any:
+    """What is known of an engine before it is loaded, in its place; None where its library is missing."""
+    options = _options(stage, name, settings, f"sts.{stage}")
+    try:
+        known = _class_of(stage, options.kind)
+    except ImportError:
+        return None
+    if isinstance(options, ChainEngine):
+        members = [_unloaded(stage, member, settings, paths) for member in options.engines]
+        engine = known(name, [member for member in members if member is not None])
+    else:
+        engine = object.__new__(known)
+        engine.name, engine._options = name, options
+    key, offers = "pairs" if stage == "mt" else "languages", getattr(known, "offers", None)
+    with suppress(AttributeError):  # a property: known of the loaded engine only
+        setattr(engine, key, offers(options, paths) if offers else frozenset(_of(engine, key)))
+        with suppress(ConfigError):
+            _limit(stage, engine, options)
+        return engine
+    return None
+
+
 def _described(stage: Stage, name: str, options: Engine, settings: Sts, paths: Paths, engine: Any) -> EngineInfo:
     missing = "" if engine else _missing(stage, options, paths)
-    source: Any = engine
+    source: Any = engine or _unloaded(stage, name, settings, paths)
     if source is None:
         try:
             source = _class_of(stage, options.kind)

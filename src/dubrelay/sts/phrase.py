@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from dubrelay.config import AUTO
 from dubrelay.errors import StsError
 from dubrelay.sts.asr.base import Transcript
-from dubrelay.sts.route import Route
+from dubrelay.sts.route import Route, while_hearing
 from dubrelay.sts.tts.base import Original, Speech
 from dubrelay.wire.fragment import MAX_AUDIO_S, Audio, Metadata, ProcessRequest, ProcessResult
 
@@ -22,18 +23,22 @@ class Phrase:
     arrived: float
     """On the pipeline's clock."""
     route: Route
+    source: str
+    """The language it is heard as."""
     original: Original
+    heard_language: str | None = None
+    """metadata.heard_language"""
     stage_s: dict[str, float] = field(default_factory=dict)
     waited_s: float = 0.0
     notes: list[str] = field(default_factory=list)
 
     @classmethod
-    def begun(cls, request: ProcessRequest, arrived: float, route: Route) -> Phrase:
+    def begun(cls, request: ProcessRequest, arrived: float, route: Route, source: str) -> Phrase:
         """StsError INVALID_INPUT where the audio contradicts itself or is too long."""
         samples = _decoded(request.audio)
         rate_hz = request.audio.sample_rate_hz
         room_s = request.max_duration_ms / 1000 if request.max_duration_ms else len(samples) / rate_hz
-        return cls(request, arrived, route, Original(samples, rate_hz, room_s))
+        return cls(request, arrived, route, source, Original(samples, rate_hz, room_s))
 
     @property
     def deadline(self) -> float:
@@ -45,7 +50,14 @@ class Phrase:
     def no_speech(self, heard: Transcript, now: float) -> ProcessResult:
         if heard.refused:
             self.notes.append(f"refused: {heard.refused}")
-        metadata = Metadata(asr_model=self.route.asr.name, stage_ms=self._stage_ms(), notes=self.notes)
+        unknown = self.request.config.source_language == AUTO and self.request.context.source_language is None
+        metadata = Metadata(
+            source_language="" if unknown else self.source,
+            heard_language=self.heard_language,
+            asr_model=self.route.asr.name,
+            stage_ms=self._stage_ms(),
+            notes=self.notes,
+        )
         return ProcessResult(
             fragment_id=self.request.fragment_id,
             status="no_speech",
@@ -57,6 +69,8 @@ class Phrase:
         """`speech` as fitted, with the tempo in all; `voice` is engine/voice."""
         length_s = len(speech.samples) / speech.rate_hz
         metadata = Metadata(
+            source_language=self.source,
+            heard_language=self.heard_language,
             asr_model=self.route.asr.name,
             translation_model=self.route.mt.name,
             tts_model=voice,
@@ -70,7 +84,7 @@ class Phrase:
             fragment_id=self.request.fragment_id,
             status="success",
             dubbed_audio=Audio.from_samples(speech.samples, speech.rate_hz),
-            transcript=heard.text,
+            transcript="" if while_hearing(self.route.mt) else heard.text,
             translated_text=text,
             processing_time_ms=self._age_ms(now),
             metadata=metadata,

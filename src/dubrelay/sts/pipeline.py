@@ -25,11 +25,12 @@ from dubrelay.sts.asr.base import RATE_HZ as ASR_RATE_HZ
 from dubrelay.sts.asr.base import Transcript
 from dubrelay.sts.engines import one_line
 from dubrelay.sts.fit import stretch
+from dubrelay.sts.hearing import heard, route_for
 from dubrelay.sts.lanes import RESERVE_S, Clock, Done, Lane, Pace
 from dubrelay.sts.mt import glossary
 from dubrelay.sts.mt.base import Wish
 from dubrelay.sts.phrase import Phrase
-from dubrelay.sts.route import Engines
+from dubrelay.sts.route import Engines, while_hearing
 from dubrelay.sts.tts.base import FollowsOriginal, Prepared, Speech, Tts
 from dubrelay.wire.fragment import ProcessRequest, ProcessResult
 
@@ -113,10 +114,9 @@ class Pipeline:
                 self._inside -= 1
 
     def _begun(self, request: ProcessRequest, arrived: float) -> Phrase:
-        config = request.config
         with _engine_errors("tts"):
-            route = self._engines.route(config.source_language, config.target_language, config.voice_profile)
-        return Phrase.begun(request, arrived, route)
+            route, source = route_for(request, self._engines)
+        return Phrase.begun(request, arrived, route, source)
 
     def _hear(self, phrase: Phrase) -> Transcript:
         self._in_time(phrase, "asr")
@@ -124,17 +124,20 @@ class Pipeline:
         if not original.samples.size:
             return Transcript("")
         samples = soxr.resample(original.samples, original.rate_hz, ASR_RATE_HZ)
-        language = phrase.request.config.source_language
-        return self._in_lane(phrase, "asr", self._asr, partial(phrase.route.asr.transcribe, samples, language))
+        return self._in_lane(phrase, "asr", self._asr, partial(heard, phrase, samples, self._engines))
 
     def _translate(self, phrase: Phrase, heard: str) -> str:
         self._in_time(phrase, "mt")
         config = phrase.request.config
         mt = phrase.route.mt
+        if while_hearing(mt):
+            if config.glossary:
+                phrase.notes.append(f"glossary: not used, {mt.name} never knows what was said")
+            return heard
 
         def call() -> tuple[str, list[str]]:
             wish = Wish(phrase.request.context, config.glossary)
-            to_target = partial(mt.translate, source=config.source_language, target=config.target_language, wish=wish)
+            to_target = partial(mt.translate, source=phrase.source, target=config.target_language, wish=wish)
             return glossary.translated(heard, config.glossary, to_target)
 
         text, notes = self._in_lane(phrase, "mt", self._mt, call)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
-from dubrelay.errors import Stage, StsError
-from dubrelay.sts.asr.base import Asr
+from dubrelay.errors import ConfigError, Stage, StsError
+from dubrelay.sts.asr.base import Asr, Linguist, detecting, to_english
 from dubrelay.sts.mt.base import Translator
 from dubrelay.sts.tts.base import Tts
 
@@ -18,6 +19,8 @@ Pair = tuple[str, str]
 E = TypeVar("E")
 
 EVERY = "*"
+_SHOWN_PAIRS = 20
+_SHOWN_CURES = 3
 
 
 @dataclass(frozen=True)
@@ -44,23 +47,80 @@ class Engines:
 
     def pairs(self) -> frozenset[Pair]:
         """The pairs (source, target) that can be dubbed end to end."""
-        heard = {language for asr in self.asr for language in asr.languages}
+        return self._pairs
+
+    @cached_property
+    def _pairs(self) -> frozenset[Pair]:
         spoken = {language for tts in self.tts for language in tts.languages}
-        translated = {pair for mt in self.mt for pair in mt.pairs}
         return frozenset(
             (source, target)
-            for pair in translated
-            for source in _both(pair[0], heard)
+            for mt in self.mt
+            for pair in mt.pairs
+            for source in _both(pair[0], self._heard_for(mt))
             for target in _both(pair[1], spoken)
         )
 
+    def require_a_pair(self) -> None:
+        """ConfigError when there is nothing that can be dubbed; it says what would make something possible."""
+        if self._pairs:
+            return
+        heard = {language for asr in self.asr for language in asr.languages}
+        spoken = {language for tts in self.tts for language in tts.languages}
+        translated = {pair for mt in self.mt for pair in mt.pairs}
+        near = sorted(
+            (not can(s, heard), not can(t, spoken), s, t)
+            for source, target in translated
+            for s in (heard if source == EVERY else {source})
+            for t in (spoken if target == EVERY else {target})
+            if s != t
+        )
+        cures = [f"{s} to {t} needs {' and '.join(self._lacking(s, t).values())}" for *_, s, t in near[:_SHOWN_CURES]]
+        pairs = _listed("-".join(pair) for pair in translated)
+        has = f"heard: {_listed(heard)}; translated: {pairs}; spoken: {_listed(spoken)}"
+        raise ConfigError(
+            "; ".join([f"sts.asr, sts.mt and sts.tts can dub no pair of languages together: {has}", *cures])
+        )
+
+    def can_dub(self, source: str, target: str) -> bool:
+        return any(s in (source, EVERY) and t in (target, EVERY) for s, t in self._pairs)
+
+    def _heard_for(self, mt: Translator) -> set[str]:
+        """The languages that are heard in a way that a translator can go on from."""
+        return {language for asr in self.asr for language in _ways_to_hear(asr, mt)}
+
+    def linguist(self) -> Linguist | None:
+        """The first recogniser that can tell languages apart."""
+        return next((linguist for asr in self.asr if (linguist := detecting(asr))), None)
+
+    def route_before_hearing(self, target: str, voice: str, before: str | None) -> tuple[Route, str]:
+        """A route and its source language for a phrase whose language will be detected: `before` where that can be.
+
+        StsError UNSUPPORTED_LANGUAGE when nothing can tell languages apart, or nothing can be dubbed to `target`.
+        """
+        if self.linguist() is None:
+            raise StsError(
+                "UNSUPPORTED_LANGUAGE",
+                "config.source_language = 'auto' needs an engine in sts.asr that tells languages apart: a "
+                f"multilingual whisper, or openai-transcription with verbose_json (now: {_names(self.asr)})",
+                stage="asr",
+            )
+        if before is not None and self.can_dub(before, target):
+            return self.route(before, target, voice), before
+        sources = sorted(s for s, t in self._pairs if t in (target, EVERY))
+        if not sources:
+            message = (
+                f"nothing can be dubbed to {target}; possible here: {_listed(f'{a} to {b}' for a, b in self._pairs)}"
+            )
+            raise StsError("UNSUPPORTED_LANGUAGE", message, stage="mt")
+        source = "en" if EVERY in sources else sources[0]
+        return self.route(source, target, voice), source
+
     def route(self, source: str, target: str, voice: str) -> Route:
         """`voice` "default" is the first voice of the first engine. StsError UNSUPPORTED_LANGUAGE says what lacks."""
-        asr = _first(self.asr, lambda engine: can(source, engine.languages))
-        mt = _first(self.mt, lambda engine: translates(engine, source, target))
+        asr, mt = self._ears(source, target)
         speakers = [engine for engine in self.tts if can(target, engine.languages)]
         if asr is None or mt is None or not speakers:
-            raise self._unsupported(source, target, asr is None, mt is None, not speakers)
+            raise self._unsupported(source, target)
         tts = _first(speakers, lambda engine: voice == "default" or voice in engine.voices(target))
         if tts is None:
             offered = ", ".join(name for engine in speakers for name in engine.voices(target))
@@ -73,18 +133,34 @@ class Engines:
         fast_voice = _voice(fast, target, voice) if fast else ""
         return Route(asr, mt, tts, _voice(tts, target, voice), fast, fast_voice)
 
-    def _unsupported(self, source: str, target: str, no_asr: bool, no_mt: bool, no_tts: bool) -> StsError:
-        lacks = []
-        if no_asr:
-            lacks.append(f"an engine in sts.asr that understands {source} (now: {_names(self.asr)})")
-        if no_mt:
-            lacks.append(f"an engine in sts.mt that translates {source} to {target} (now: {_names(self.mt)})")
-        if no_tts:
-            lacks.append(f"an engine in sts.tts that speaks {target} (now: {_names(self.tts)})")
-        possible = ", ".join(f"{a} to {b}" for a, b in sorted(self.pairs())) or "nothing"
-        stage: Stage = "asr" if no_asr else "mt" if no_mt else "tts"
-        message = f"{source} to {target} needs {' and '.join(lacks)}; possible here: {possible}"
-        return StsError("UNSUPPORTED_LANGUAGE", message, stage=stage)
+    def _ears(self, source: str, target: str) -> tuple[Asr | None, Translator | None]:
+        """The first translator that some recogniser can hear for, with the first one that can."""
+        for mt in self.mt:
+            if translates(mt, source, target):
+                for asr in self.asr:
+                    if can(source, _ways_to_hear(asr, mt)):
+                        return asr, mt
+        return None, None
+
+    def _lacking(self, source: str, target: str) -> dict[Stage, str]:
+        """What it would need to dub a pair that cannot be dubbed."""
+        lacks: dict[Stage, str] = {}
+        able = [mt for mt in self.mt if translates(mt, source, target)]
+        if not any(can(source, asr.languages) for asr in self.asr):
+            lacks["asr"] = f"an engine in sts.asr that understands {source} (now: {_names(self.asr)})"
+        elif able and self._ears(source, target) == (None, None):
+            lacks["asr"] = f"an engine in sts.asr that hears {source} as English (now: {_names(self.asr)})"
+        if not able:
+            lacks["mt"] = f"an engine in sts.mt that translates {source} to {target} (now: {_names(self.mt)})"
+        if not any(can(target, tts.languages) for tts in self.tts):
+            lacks["tts"] = f"an engine in sts.tts that speaks {target} (now: {_names(self.tts)})"
+        return lacks
+
+    def _unsupported(self, source: str, target: str) -> StsError:
+        lacks = self._lacking(source, target)
+        possible = _listed(f"{a} to {b}" for a, b in self._pairs)
+        message = f"{source} to {target} needs {' and '.join(lacks.values())}; possible here: {possible}"
+        return StsError("UNSUPPORTED_LANGUAGE", message, stage=next(iter(lacks), None))
 
     def loaded(self) -> Iterable[tuple[Stage, Asr | Translator | Tts]]:
         """Each engine once."""
@@ -113,7 +189,18 @@ def _both(language: str, known: set[str]) -> set[str]:
 
 
 def translates(engine: Translator, source: str, target: str) -> bool:
+    if while_hearing(engine) and source == target:
+        return False
     return any(s in (source, EVERY) and t in (target, EVERY) for s, t in engine.pairs)
+
+
+def while_hearing(engine: Translator) -> bool:
+    """Whether the translator is none: the recogniser hears the language as English."""
+    return getattr(engine, "while_hearing", False)
+
+
+def _ways_to_hear(asr: Asr, mt: Translator) -> frozenset[str]:
+    return to_english(asr) if while_hearing(mt) else asr.languages
 
 
 def can(language: str, languages: Iterable[str]) -> bool:
@@ -127,6 +214,13 @@ def _voice(engine: Tts, language: str, voice: str) -> str:
 
 def _first(engines: Sequence[E], able: Callable[[E], bool]) -> E | None:
     return next((engine for engine in engines if able(engine)), None)
+
+
+def _listed(names: Iterable[str]) -> str:
+    """In order, and not all of hundreds."""
+    known = sorted(names)
+    more = f" and {len(known) - _SHOWN_PAIRS} more" if len(known) > _SHOWN_PAIRS else ""
+    return ", ".join(known[:_SHOWN_PAIRS]) + more or "nothing"
 
 
 def _names(engines: Sequence[Any]) -> str:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dubrelay.config import Fallback, GainDb, Language, Voice, validated
+from dubrelay.config import Fallback, GainDb, Language, SourceLanguage, Voice, validated
 from dubrelay.errors import ConfigError
 from dubrelay.wire.glossary import Glossary
 
@@ -40,7 +40,7 @@ class Control(BaseModel):
     id: str = Field("", max_length=MAX_ID)
     """Given back in the answer."""
     programme: Programme | None = None
-    source_language: Language | None = None
+    source_language: SourceLanguage | None = None
     target_language: Language | None = None
     voice: Voice | None = None
     fallback: Fallback | None = None

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from dubrelay.config import Language, StreamId, Voice
+from dubrelay.config import Language, SourceLanguage, StreamId, Voice
 from dubrelay.errors import Stage, StsCode
 from dubrelay.wire.glossary import Glossary
 
@@ -73,7 +73,8 @@ class Audio(_Shape):
 
 
 class Languages(_Shape):
-    source_language: Language
+    source_language: SourceLanguage
+    """`auto`: it is detected, with what the context says."""
     target_language: Language
     voice_profile: Voice = "default"
     glossary: Glossary = ()
@@ -84,13 +85,21 @@ class Context(_Shape):
 
     transcript: str = Field("", max_length=2000)
     translated_text: str = Field("", max_length=2000)
+    source_language: Language | None = None
+    """With `heard_language` what the metadata of the last answer said; only where the language is detected."""
+    heard_language: Language | None = None
 
     def followed_by(self, transcript: str, translated_text: str) -> Context:
         """With what was said next; the oldest of it goes."""
-        return Context(
-            transcript=f"{self.transcript} {transcript}"[-_REMEMBERED:],
-            translated_text=f"{self.translated_text} {translated_text}"[-_REMEMBERED:],
-        )
+        said = {
+            "transcript": f"{self.transcript} {transcript}"[-_REMEMBERED:],
+            "translated_text": f"{self.translated_text} {translated_text}"[-_REMEMBERED:],
+        }
+        return self.model_copy(update=said)
+
+    def in_language(self, source: str, heard: str | None) -> Context:
+        """With what was detected last. `source` is empty where nothing was settled: then what was before stays so."""
+        return self.model_copy(update={"source_language": source or self.source_language, "heard_language": heard})
 
 
 class ProcessRequest(_Shape):
@@ -113,6 +122,10 @@ class Word(_Shape):
 
 
 class Metadata(_Shape):
+    source_language: Language | Literal[""] = ""
+    """As what the phrase was heard. Empty where it was to be detected and nobody spoke before."""
+    heard_language: Language | None = None
+    """Another language that it clearly was in: the next phrase that is, too, is heard so."""
     asr_model: str = ""
     translation_model: str = ""
     tts_model: str = ""

@@ -38,6 +38,11 @@ class Desk:
             **control.named("programme", "fallback"),  # type: ignore[arg-type]
         )
 
+    @property
+    def detects(self) -> bool:
+        """Whether the service is to find out what is spoken."""
+        return self.languages.source_language == config.AUTO
+
     def speaks_as(self, other: Desk) -> bool:
         """Whether what was said before is context for what is said now."""
         ours, theirs = self.languages, other.languages

@@ -289,7 +289,7 @@ class DubClient:
             with service.asked(started):
                 async with limit:
                     # All the time there is, even if another service shall have the last of it: to hurry costs voice.
-                    request = self._request(task, task.ends_at - started).model_dump_json().encode()
+                    request = self._request(task, task.ends_at - started).model_dump_json(exclude_none=True).encode()
                     status, body, retry_after_s = await self._post(service.url, request, until - started)
             rtt_ms = round((self._clock() - started) * 1000)
             self._metrics.rtt_ms.observe(rtt_ms)

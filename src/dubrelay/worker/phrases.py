@@ -259,6 +259,8 @@ class Phrases:
 
     def _answered(self, sequence: int, answer: Dubbed | NoSpeech, desk: Desk, margin_ms: int) -> None:
         self._metrics.margin_ms.observe(margin_ms)
+        if desk.detects and desk.speaks_as(self._desk):
+            self._context = self._context.in_language(answer.metadata.source_language, answer.metadata.heard_language)
         with self._lock:
             if phrase := self._phrases.get(sequence):
                 phrase.answer, phrase.margin_ms, phrase.answered_at = answer, margin_ms, self._now()

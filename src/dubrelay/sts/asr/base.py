@@ -1,9 +1,10 @@
-"""What the service needs of a recogniser."""
+"""What the service needs of a recogniser, and what some of them can do besides."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -29,3 +30,37 @@ class Asr(Protocol):
     def transcribe(self, samples: npt.NDArray[np.float32], language: str) -> Transcript:
         """`samples`: (n,) mono at 16 kHz in -1..1, one phrase of at most 30 s. Safe to call from several threads."""
         ...
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Which language a phrase is in."""
+
+    probabilities: Mapping[str, float]
+    """By language, of those that the recogniser knows; empty when it cannot tell."""
+    hear: Callable[[str, bool], Transcript]
+    """The phrase heard as in a language, as English text when True, from what is computed already."""
+
+
+class Linguist(Asr, Protocol):
+    """A recogniser that can tell languages apart, or hear them as English."""
+
+    detects: bool
+    to_english: frozenset[str]
+    """From which languages."""
+
+    def detect(self, samples: npt.NDArray[np.float32]) -> Detection: ...
+
+    def translate(self, samples: npt.NDArray[np.float32], language: str) -> Transcript:
+        """As `transcribe`, the text in English."""
+        ...
+
+
+def detecting(asr: Any) -> Linguist | None:
+    """The recogniser, if it can tell languages apart."""
+    return cast("Linguist", asr) if getattr(asr, "detects", False) else None
+
+
+def to_english(asr: Any) -> frozenset[str]:
+    """From which languages it translates to English while it hears."""
+    return getattr(asr, "to_english", frozenset())

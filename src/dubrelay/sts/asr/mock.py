@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from dubrelay.audio import rms
 from dubrelay.config import MockEngine, Paths, Sts
-from dubrelay.sts.asr.base import Transcript
+from dubrelay.sts.asr.base import Detection, Transcript
 
 TEXT = "mock phrase"
 SPEECH_RMS = 10 ** (-50 / 20)
@@ -15,6 +15,8 @@ SPEECH_RMS = 10 ** (-50 / 20)
 
 class MockAsr:
     languages = frozenset({"*"})
+    detects = True
+    to_english = frozenset({"*"})
     licence = "Apache-2.0"
 
     def __init__(self, name: str, options: MockEngine, settings: Sts, paths: Paths) -> None:
@@ -26,3 +28,10 @@ class MockAsr:
 
     def transcribe(self, samples: npt.NDArray[np.float32], language: str) -> Transcript:
         return Transcript(TEXT if rms(samples) > SPEECH_RMS else "")
+
+    def translate(self, samples: npt.NDArray[np.float32], language: str) -> Transcript:
+        return self.transcribe(samples, language)
+
+    def detect(self, samples: npt.NDArray[np.float32]) -> Detection:
+        """Everything is English to it."""
+        return Detection({"en": 1.0}, lambda language, in_english: self.transcribe(samples, language))

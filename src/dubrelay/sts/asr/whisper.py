@@ -1,12 +1,13 @@
-"""Whisper (int8) through CTranslate2: one phrase in, one text out, and no text where nothing was said.
+"""Whisper through CTranslate2: one phrase in, one text out, and no text where nothing was said.
 
 The model was trained on 30 s of sound at a time. 10 s are enough and cost a third; in less it repeats itself.
 """
 
 from __future__ import annotations
 
+import json
 import re
-import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,30 +20,27 @@ from tokenizers import Tokenizer
 from dubrelay import models
 from dubrelay.config import Paths, Sts, WhisperEngine
 from dubrelay.errors import StartupError, StsError
-from dubrelay.sts.asr.base import RATE_HZ, Transcript
-from dubrelay.sts.asr.mel import FRAMES_PER_S, log_mel
+from dubrelay.sts.asr.base import RATE_HZ, Detection, Transcript
+from dubrelay.sts.asr.guards import LEAST_LOGPROB, LEAST_LOGPROB_TRANSLATED, refusal
+from dubrelay.sts.asr.mel import FRAMES_PER_S, HOP, log_mel
 from dubrelay.wire.fragment import Word
 
+Mono = npt.NDArray[np.float32]
+
 _BUNDLED = ("whisper-tiny.en", "whisper-base")
+_FILES = ("model.bin", "config.json", "tokenizer.json")
+_VOCABULARIES = ("vocabulary.json", "vocabulary.txt")
+_ALWAYS_NEEDED = ("<|startoftranscript|>", "<|notimestamps|>", "<|endoftext|>")
+_ANALYSIS = {"sampling_rate": RATE_HZ, "hop_length": HOP, "n_fft": 400}
+"""What every Whisper was trained with (mel.py); a model of another kind says otherwise in preprocessor_config.json."""
 
 _WINDOW_S = 10.0
 _TAIL_S = 2.0
 """Silence that is left after the speech, so that its end is seen."""
 _LONGEST_S = 30.0
 _TOKENS_PER_S = 12
+_MOST_TOKENS = 448
 _ALIGNED_FRAME_MS = 20
-
-_LEAST_LOGPROB = -1.0
-_DOUBTFUL_LOGPROB, _DOUBTFUL_NO_SPEECH = -0.6, 0.6
-"""Both together are refused, either alone is not."""
-_MOST_REPETITION = 2.0
-_MOST_CHARACTERS_PER_S = 30.0
-_STOCK_PHRASE = re.compile(
-    r"(thank you( (so|very) much)?( for watching)?|thanks for watching|you|bye|subscribe.*|subt[ií]tulos.*"
-    r"|[\[(♪].*)[.!]*",
-    re.IGNORECASE,
-)
-"""What Whisper likes to hear in sounds that are no speech."""
 
 
 @dataclass(frozen=True)
@@ -52,34 +50,6 @@ class _Heard:
     logprob: float
     """Mean per token."""
     no_speech: float
-    """The model's own probability that nothing was said. Music under true speech raises it: never used alone."""
-    duration_s: float
-
-    def refusal(self) -> str:
-        """Why the text is not to be spoken; empty when it is. Measured: invented text is at -1.5 and below or repeats
-        itself, true speech in noise or music at -0.4 and above."""
-        if not re.search(r"\w", self.text):
-            return "no words" if self.text else ""
-        if self._repeats():
-            return "repeats itself"
-        if len(self.text) / max(self.duration_s, 0.1) > _MOST_CHARACTERS_PER_S:
-            return "more text than can be said in that time"
-        doubtful = self.logprob < _DOUBTFUL_LOGPROB and self.no_speech > _DOUBTFUL_NO_SPEECH
-        if self.logprob < _LEAST_LOGPROB or doubtful:
-            return f"unsure (log probability {self.logprob:.2f}, of no speech {self.no_speech:.2f})"
-        if _STOCK_PHRASE.fullmatch(self.text) and (self.no_speech > 0.2 or self.logprob < -0.7):
-            return "a stock phrase that is heard in noise"
-        return ""
-
-    def _repeats(self) -> bool:
-        encoded = self.text.encode()
-        words = self.text.lower().split()
-        few_words = len(words) >= 4 and 4 * len(set(words)) <= len(words)
-        return few_words or len(encoded) / len(zlib.compress(encoded)) > _MOST_REPETITION
-
-
-def _folder(model: str, paths: Paths) -> Path:
-    return models.whisper(model, paths) if model in _BUNDLED else Path(model)
 
 
 class Whisper:
@@ -91,56 +61,101 @@ class Whisper:
         self.device = options.device
         self._beams = options.beams
         folder = _folder(options.model, paths)
+        compute_type = options.compute_type
+        if compute_type == "auto":
+            compute_type = "float16" if options.device == "cuda" else "int8"
+        _refuse_unable(name, options.device, compute_type)
         try:
             self._model = ctranslate2.models.Whisper(
                 str(folder),
                 device=options.device,
-                compute_type=options.compute_type,
-                intra_threads=settings.asr_threads,
+                compute_type=compute_type,
+                intra_threads=options.threads or settings.asr_threads,
                 inter_threads=1,
             )
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as e:  # both libraries raise bare RuntimeError and Exception for a broken file
-            raise StartupError(f"model {name}: {folder} cannot be loaded: {str(e).splitlines()[0]}") from e
-        self.languages = self._known_languages()
+            raise StartupError(f"model {name}: {folder} cannot be loaded: {_first_line(e)}") from e
+        _refuse_other_analysis(name, folder, self._model.n_mels)
+        self.detects = self._model.is_multilingual
+        needed = (*_ALWAYS_NEEDED, *(("<|transcribe|>", "<|translate|>") if self.detects else ()))
+        if absent := [token for token in needed if self._tokenizer.token_to_id(token) is None]:
+            raise StartupError(f"model {name}: {folder / 'tokenizer.json'} is not Whisper's: it has no {absent[0]}")
+        self.languages = _languages(self._tokenizer.get_vocab()) if self.detects else frozenset({"en"})
 
     @classmethod
     def missing(cls, options: WhisperEngine, paths: Paths) -> str:
-        if options.model in _BUNDLED:
-            return models.missing(options.model, paths)
-        absent = [name for name in ("model.bin", "tokenizer.json") if not (Path(options.model) / name).is_file()]
-        return f"{options.model} has no {' and no '.join(absent)}" if absent else ""
+        absent = [] if options.model in _BUNDLED else _absent(Path(options.model))
+        if absent:
+            return f"{options.model} has no {', '.join(absent)}"
+        if options.device == "cuda" and not _cuda_devices():
+            return "device = 'cuda': there is no CUDA device here; allowed: 'cpu'"
+        return models.missing(options.model, paths) if options.model in _BUNDLED else ""
 
-    def transcribe(self, samples: npt.NDArray[np.float32], language: str) -> Transcript:
+    @classmethod
+    def offers(cls, options: WhisperEngine, paths: Paths) -> frozenset[str]:
+        """The languages it would know, without loading the model."""
+        try:
+            words = _vocabulary(options.model, paths)
+        except (OSError, ValueError, StartupError):  # `missing` says why
+            return frozenset()
+        # Only the vocabulary of the multilingual models has an empty word.
+        return _languages(words) if "" in words else frozenset({"en"})
+
+    @property
+    def to_english(self) -> frozenset[str]:
+        return self.languages - {"en"}
+
+    def transcribe(self, samples: Mono, language: str) -> Transcript:
+        self._refuse_unknown(language)
+        return self._hear(self._encoded(samples), samples, language, in_english=False)
+
+    def translate(self, samples: Mono, language: str) -> Transcript:
+        """The text in English; no times of words."""
+        self._refuse_unknown(language)
+        if not self.detects:
+            raise StsError("UNSUPPORTED_LANGUAGE", f"{self.name} knows English only", stage="asr")
+        return self._hear(self._encoded(samples), samples, language, in_english=True)
+
+    def detect(self, samples: Mono) -> Detection:
+        """Costs nothing but the step from it to the language: `hear` goes on with what was encoded."""
+        encoded = self._encoded(samples)
+        found = {token.strip("<|>"): probability for token, probability in self._model.detect_language(encoded)[0]}
+        known = {language: found.get(language, 0.0) for language in self.languages}
+        total = sum(known.values()) or 1.0
+        probabilities = {language: probability / total for language, probability in known.items()}
+        return Detection(probabilities, lambda language, english: self._hear(encoded, samples, language, english))
+
+    def _refuse_unknown(self, language: str) -> None:
         if language not in self.languages:
             raise StsError("UNSUPPORTED_LANGUAGE", f"{self.name} does not understand {language!r}", stage="asr")
-        duration_s = len(samples) / RATE_HZ
-        window_s = min(max(_WINDOW_S, duration_s + _TAIL_S), _LONGEST_S)
+
+    def _encoded(self, samples: Mono) -> Any:
+        window_s = min(max(_WINDOW_S, len(samples) / RATE_HZ + _TAIL_S), _LONGEST_S)
         mel = log_mel(samples, window_s, self._model.n_mels)
-        encoded = self._model.encode(ctranslate2.StorageView.from_array(np.ascontiguousarray(mel[None])))
-        heard = self._decode(encoded, self._prompt(language), duration_s)
-        if refused := heard.refusal():
+        return self._model.encode(ctranslate2.StorageView.from_array(np.ascontiguousarray(mel[None])))
+
+    def _hear(self, encoded: Any, samples: Mono, language: str, in_english: bool) -> Transcript:
+        duration_s = len(samples) / RATE_HZ
+        prompt = self._prompt(language, in_english)
+        heard = self._decode(encoded, prompt, duration_s)
+        least = LEAST_LOGPROB_TRANSLATED if in_english else LEAST_LOGPROB
+        if refused := refusal(heard.text, duration_s, heard.logprob, heard.no_speech, least):
             return Transcript("", refused)
-        if not heard.text:
-            return Transcript("")
-        return Transcript(heard.text, words=self._words(encoded, heard, language))
+        if not heard.text or in_english:
+            return Transcript(heard.text)
+        return Transcript(heard.text, words=self._words(encoded, heard, prompt, duration_s))
 
-    def _known_languages(self) -> frozenset[str]:
-        if not self._model.is_multilingual:
-            return frozenset({"en"})
-        names = (re.fullmatch(r"<\|([a-z]{2,3})\|>", token) for token in self._tokenizer.get_vocab())
-        return frozenset(match[1] for match in names if match)
-
-    def _prompt(self, language: str) -> list[int]:
+    def _prompt(self, language: str, in_english: bool) -> list[int]:
         tokens = ["<|startoftranscript|>"]
-        if self._model.is_multilingual:
-            tokens += [f"<|{language}|>", "<|transcribe|>"]
+        if self.detects:
+            tokens += [f"<|{language}|>", "<|translate|>" if in_english else "<|transcribe|>"]
         return [self._id(token) for token in [*tokens, "<|notimestamps|>"]]
 
     def _id(self, token: str) -> int:
-        number: int | None = self._tokenizer.token_to_id(token)
-        if number is None:
-            raise StsError("MODEL_ERROR", f"{self.name}: the tokenizer has no {token}", stage="asr")
+        """Of one that is there: __init__ looked, and `languages` are the tokenizer's."""
+        number = self._tokenizer.token_to_id(token)
+        assert number is not None
         return number
 
     def _decode(self, encoded: Any, prompt: list[int], duration_s: float) -> _Heard:
@@ -148,23 +163,23 @@ class Whisper:
             encoded,
             [prompt],
             beam_size=self._beams,
-            max_length=min(448, len(prompt) + round(12 + _TOKENS_PER_S * duration_s)),
+            max_length=min(_MOST_TOKENS, len(prompt) + round(12 + _TOKENS_PER_S * duration_s)),
             return_scores=True,
             return_no_speech_prob=True,
         )[0]
         end = self._id("<|endoftext|>")
         tokens = [token for token in result.sequences_ids[0] if token < end]
         text = self._tokenizer.decode(tokens).strip()
-        return _Heard(text, tokens, result.scores[0], result.no_speech_prob, duration_s)
+        return _Heard(text, tokens, result.scores[0], result.no_speech_prob)
 
-    def _words(self, encoded: Any, heard: _Heard, language: str) -> list[Word]:
+    def _words(self, encoded: Any, heard: _Heard, prompt: list[int], duration_s: float) -> list[Word]:
         """When each word was said. Costs 10-20 ms."""
-        frames = min(round(heard.duration_s * FRAMES_PER_S), round(_LONGEST_S * FRAMES_PER_S))
-        path = self._model.align(encoded, self._prompt(language), [heard.tokens], frames)[0].alignments
+        frames = min(round(duration_s * FRAMES_PER_S), round(_LONGEST_S * FRAMES_PER_S))
+        path = self._model.align(encoded, prompt, [heard.tokens], frames)[0].alignments
         starts: dict[int, int] = {}
         for token, frame in path:
             starts.setdefault(token, frame)
-        last_ms = round(heard.duration_s * 1000)
+        last_ms = round(duration_s * 1000)
         words: list[Word] = []
         for text, first, beyond in self._word_tokens(heard.tokens):
             start_ms = min(starts.get(first, 0) * _ALIGNED_FRAME_MS, last_ms)
@@ -181,3 +196,65 @@ class Whisper:
     def _begins_word(self, token: int) -> bool:
         piece = self._tokenizer.id_to_token(token)
         return piece is not None and piece.startswith("Ġ")
+
+
+def _folder(model: str, paths: Paths) -> Path:
+    return models.whisper(model, paths) if model in _BUNDLED else Path(model)
+
+
+def _absent(folder: Path) -> list[str]:
+    absent = [name for name in _FILES if not (folder / name).is_file()]
+    return absent if any((folder / name).is_file() for name in _VOCABULARIES) else [*absent, "vocabulary.json"]
+
+
+def _refuse_other_analysis(name: str, folder: Path, bands: int) -> None:
+    """StartupError for a preprocessor_config.json that asks for another spectrogram than mel.py makes."""
+    file = folder / "preprocessor_config.json"
+    if not file.is_file():
+        return
+    try:
+        wanted = json.loads(file.read_bytes())
+        other = [key for key, value in _ANALYSIS.items() if wanted.get(key, value) != value]
+    except (ValueError, AttributeError, RecursionError) as e:
+        raise StartupError(f"model {name}: {file} is no table in JSON") from e
+    if other:
+        raise StartupError(f"model {name}: {file}: {other[0]} = {wanted[other[0]]}: Whisper has {_ANALYSIS[other[0]]}")
+    if wanted.get("feature_size", bands) != bands:
+        raise StartupError(f"model {name}: {file}: feature_size = {wanted['feature_size']}: model.bin has {bands}")
+
+
+def _refuse_unable(name: str, device: str, compute_type: str) -> None:
+    """StartupError when the device cannot compute so, naming what it can."""
+    if device == "cuda" and not _cuda_devices():
+        raise StartupError(f"model {name}: device = 'cuda': there is no CUDA device here; allowed: 'cpu'")
+    able = ctranslate2.get_supported_compute_types(device)
+    if compute_type not in able:
+        allowed = " ".join(sorted(able & {"int8", "int8_float16", "float16", "float32"}))
+        raise StartupError(f"model {name}: compute_type = {compute_type!r}: this {device} cannot; allowed: {allowed}")
+
+
+def _cuda_devices() -> int:
+    try:
+        count: int = ctranslate2.get_cuda_device_count()
+    except RuntimeError:
+        return 0
+    return count
+
+
+def _vocabulary(model: str, paths: Paths) -> list[str]:
+    if model in _BUNDLED:
+        file = models.whisper_vocabulary(model, paths)
+    else:
+        files = [Path(model) / name for name in _VOCABULARIES]
+        file = files[0] if files[0].is_file() else files[1]
+    text = file.read_text("utf-8")
+    return [str(word) for word in json.loads(text)] if file.suffix == ".json" else text.split("\n")[:-1]
+
+
+def _languages(words: Iterable[str]) -> frozenset[str]:
+    names = (re.fullmatch(r"<\|([a-z]{2,3})\|>", word) for word in words)
+    return frozenset(match[1] for match in names if match)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
