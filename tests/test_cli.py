@@ -41,6 +41,12 @@ def _help(command: str) -> bool:
     return main([command, "--help"]) == 0
 
 
+def test_engines_lists_what_can_be_dubbed_without_loading_anything(tmp_path: Path) -> None:
+    chosen = ["--set", 'sts.mt=["mock"]', "--set", 'sts.tts=["hibari"]', "--set", 'sts.asr=["mock"]']
+    shown = _dubrelay("engines", *chosen, cwd=tmp_path)
+    assert (shown.returncode, shown.stdout.splitlines()[-1]) == (0, "to en from *")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -170,6 +170,22 @@ def test_a_secret_is_required_off_loopback_and_never_shown(section: str, secret:
 
 
 @pytest.mark.parametrize(
+    "engines",
+    [
+        '{"x": {"kind": "openai-transcription", "url": "http://a", "model": "m", "key": "hush-hush"',  # no JSON
+        '[{"key": "hush-hush"}]',
+        '{"x": "key = hush-hush"}',
+        '{"x": {"kind": "openai-transcription", "url": "http://a", "model": "m", "key": ["hush-hush"]}}',
+        '{"x": {"kind": "whisper", "model": {"key": "hush-hush"}}}',
+    ],
+)
+def test_an_engines_key_is_not_shown_whatever_is_wrong_around_it(engines: str) -> None:
+    with pytest.raises(ConfigError, match=r"sts\.engines") as caught:
+        config.load(None, {"DUBRELAY_STS__ENGINES": engines})
+    assert "hush-hush" not in caught.value.message
+
+
+@pytest.mark.parametrize(
     ("host", "expected"),
     [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("media", False)],
 )

@@ -93,6 +93,20 @@ def test_a_part_that_dies_comes_back_and_it_is_said(settings: Settings) -> None:
     assert not any(psutil.pid_exists(pid) for pid in pids.values())
 
 
+def test_languages_that_cannot_be_dubbed_are_one_line_and_nothing_stays(settings: Settings) -> None:
+    robot = config.MockEngine(languages=["es", "ca"])
+    narrow = _with(settings, "sts", mt=["robot"], engines={"robot": robot})
+    with pytest.raises(ConfigError) as caught, stack.running(_with(narrow, "dub", target_language="fr"), print):
+        pass
+    assert caught.value.message == (
+        "dub.source_language = 'en', dub.target_language = 'fr': the engines in sts cannot dub that; "
+        "they can * to ca, * to es"
+    )
+    assert _free(settings)
+    with stack.running(_with(narrow, "dub", source_language="auto"), print):
+        pass
+
+
 def test_a_taken_port_is_one_line_that_names_the_setting_and_nothing_starts(settings: Settings) -> None:
     with _listening(settings.orchestrator.port), pytest.raises(StartupError) as caught, stack.running(settings, print):
         pass

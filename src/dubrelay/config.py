@@ -473,6 +473,7 @@ def _shown(key: str, value: object) -> str:
     if key.endswith(("key", "token")):
         return "***"
     text = re.sub(r"//[^/@]*@", "//***@", repr(value))
+    text = re.sub(r"""((?:key|token)\W{1,6})[^"'\\,}\s]+""", r"\1***", text)
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
 
 

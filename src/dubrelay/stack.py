@@ -22,9 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+import httpx2
+
 import dubrelay
 from dubrelay.children import Children, Part, Say, answers
-from dubrelay.config import ENV_PREFIX, Settings, StsClient, to_environ
+from dubrelay.config import AUTO, ENV_PREFIX, Dub, Settings, StsClient, to_environ
 from dubrelay.errors import ConfigError, StartupError
 from dubrelay.orchestrator.mediamtx import server_environment
 from dubrelay.ports import needed, refuse_taken
@@ -36,6 +38,7 @@ MEDIAMTX_CONFIG = ROOT / "deploy" / "mediamtx.yml"
 LOOPBACK = "127.0.0.1"
 _STOP_MARGIN_S = 3.0
 WILDCARDS = ("0.0.0.0",)
+_SHOWN_PAIRS = 20
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,8 @@ def mediamtx_binary(settings: Settings) -> Path:
 def running(settings: Settings, say: Say, environ: Mapping[str, str] = os.environ) -> Iterator[Stack]:
     """Starts everything, waits until it answers, ends it afterwards. `say` gets one line per event.
 
-    ConfigError names an engine or program that does not exist; StartupError the setting whose port is taken, or the
-    part that does not come up and what it said last.
+    ConfigError names an engine or program that does not exist, or languages that cannot be dubbed; StartupError the
+    setting whose port is taken, or the part that does not come up and what it said last.
     SIGTERM ends the block the way Ctrl-C does: by KeyboardInterrupt.
     """
     require_startable(settings)
@@ -86,6 +89,8 @@ def running(settings: Settings, say: Say, environ: Mapping[str, str] = os.enviro
     with _sigterm_interrupts():
         try:
             children.start()
+            if runs_sts(settings):
+                _require_pair(settings.dub, settings.sts.url)
             yield Stack(settings, log_dir, children)
         finally:
             with _undisturbed():
@@ -137,6 +142,20 @@ def silent_services(settings: Settings) -> list[str]:
 
 def service_answers(url: str, verify: ssl.SSLContext | bool) -> bool:
     return answers(url.rstrip("/") + "/health", verify)
+
+
+def _require_pair(dub: Dub, sts_url: str) -> None:
+    """ConfigError when the service cannot dub what streams will ask for. Its answer has the pairs it can."""
+    health = httpx2.get(f"{sts_url}/health", trust_env=False, timeout=5).json()
+    pairs = [(pair["source"], pair["target"]) for pair in health["pairs"]]
+    sources = ("*", dub.source_language) if dub.source_language != AUTO else [source for source, _ in pairs]
+    if not any(source in sources and target in ("*", dub.target_language) for source, target in pairs):
+        possible = ", ".join(f"{source} to {target}" for source, target in pairs[:_SHOWN_PAIRS])
+        more = f" and {len(pairs) - _SHOWN_PAIRS} more" if len(pairs) > _SHOWN_PAIRS else ""
+        raise ConfigError(
+            f"dub.source_language = {dub.source_language!r}, dub.target_language = {dub.target_language!r}: "
+            f"the engines in sts cannot dub that; they can {possible}{more}"
+        )
 
 
 # ------------------------------------------------------------------------------------------------------------ the parts
