@@ -171,6 +171,14 @@ def test_only_recognisers_that_can_are_asked_to_translate() -> None:
         loaded.route("en", "en", "default")
 
 
+def test_english_is_not_dubbed_to_english_whatever_the_recogniser_knows() -> None:
+    linguist = TinyLinguist({"en": 0.85, "fr": 0.1}, languages=("*",))
+    loaded = engines(linguist, mt=to_english())
+    assert (loaded.can_dub("fr", "en"), loaded.can_dub("en", "en")) == (True, False)
+    in_a_row(loaded, 1, target="en")
+    assert linguist.heard_as == ["fr as English"]
+
+
 def test_a_translator_before_it_is_preferred_for_what_it_can() -> None:
     linguist = TinyLinguist({})
     loaded = Engines((linguist,), (TinyTranslator(pairs=(("es", "en"),)), to_english()), (TinyTts(languages=("en",)),))

@@ -152,9 +152,10 @@ def test_whatever_else_stands_in_an_answer_is_harmless() -> None:
         check()
 
 
-def own(url: str, **options: Any) -> Sts:
-    engine = {"kind": "openai-transcription", "url": url, "model": "m", **options}
-    return tiny_sts(asr=["ears"], engines={"ears": engine})
+def own(url: str, chained: bool = False, **options: Any) -> Sts:
+    ears = {"kind": "openai-transcription", "url": url, "model": "m", **options}
+    chain = {"kind": "chain", "engines": ["ears"]}
+    return tiny_sts(asr=["chain" if chained else "ears"], engines={"ears": ears, "chain": chain})
 
 
 def test_a_service_that_says_no_stops_the_start() -> None:
@@ -166,6 +167,7 @@ def test_a_service_that_says_no_stops_the_start() -> None:
 
 
 def test_one_that_is_not_there_yet_does_not() -> None:
-    engines = load(own(f"http://127.0.0.1:{free_port()}", timeout_s=1), Paths())
-    assert engines.pairs() == {("*", "*")}
-    engines.close()
+    for sts in (own(f"http://127.0.0.1:{free_port()}"), own(f"http://127.0.0.1:{free_port()}", chained=True)):
+        engines = load(sts, Paths())
+        assert engines.pairs() == {("*", "*")}
+        engines.close()

@@ -143,6 +143,7 @@ class _Loading:
         options = _options(stage, name, self._settings, f"sts.{stage}")
         if lacks := _missing(stage, options, self._paths):
             raise StartupError(f"sts.{stage}: {name} cannot be used: {lacks}")
+        engine: Any = None
         try:
             if isinstance(options, ChainEngine):
                 members = [self.engine(stage, member) for member in options.engines]
@@ -153,7 +154,8 @@ class _Loading:
             _warm_up(stage, engine)
         except StsError as e:
             # A service elsewhere may be there later; one that says no will say it again.
-            if not (e.retryable and isinstance(options, OpenAiEngine)):
+            if not (e.retryable and self._elsewhere(stage, options)):
+                closed(engine)
                 raise StartupError(f"sts.{stage}: {name} cannot be used: {e.message}") from e
             logs.get().warning("engine is not there yet", stage=stage, engine=name, message=e.message)
         except DubrelayError:
@@ -161,6 +163,13 @@ class _Loading:
         except Exception as e:
             raise StartupError(f"sts.{stage}: {name} cannot be loaded: {one_line(e)}") from e
         return engine
+
+    def _elsewhere(self, stage: Stage, options: Engine) -> bool:
+        """Whether it computes on another machine, all of it or a part of a chain."""
+        if isinstance(options, ChainEngine):
+            members = (_options(stage, name, self._settings, f"sts.{stage}") for name in options.engines)
+            return any(self._elsewhere(stage, member) for member in members)
+        return isinstance(options, OpenAiEngine)
 
 
 def _known(stage: Stage, settings: Sts) -> dict[str, Engine]:

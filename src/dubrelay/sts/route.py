@@ -82,7 +82,7 @@ class Engines:
         )
 
     def can_dub(self, source: str, target: str) -> bool:
-        return any(s in (source, EVERY) and t in (target, EVERY) for s, t in self._pairs)
+        return self._ears(source, target) != (None, None) and any(can(target, tts.languages) for tts in self.tts)
 
     def _heard_for(self, mt: Translator) -> set[str]:
         """The languages that are heard in a way that a translator can go on from."""
@@ -106,13 +106,12 @@ class Engines:
             )
         if before is not None and self.can_dub(before, target):
             return self.route(before, target, voice), before
-        sources = sorted(s for s, t in self._pairs if t in (target, EVERY))
-        if not sources:
-            message = (
-                f"nothing can be dubbed to {target}; possible here: {_listed(f'{a} to {b}' for a, b in self._pairs)}"
-            )
+        likely = ["en", "es", *sorted(s for s, t in self._pairs if s != EVERY and t in (target, EVERY))]
+        source = next((source for source in likely if self.can_dub(source, target)), None)
+        if source is None:
+            possible = _listed(f"{a} to {b}" for a, b in self._pairs)
+            message = f"nothing can be dubbed to {target}; possible here: {possible}"
             raise StsError("UNSUPPORTED_LANGUAGE", message, stage="mt")
-        source = "en" if EVERY in sources else sources[0]
         return self.route(source, target, voice), source
 
     def route(self, source: str, target: str, voice: str) -> Route:
@@ -191,7 +190,7 @@ def _both(language: str, known: set[str]) -> set[str]:
 def translates(engine: Translator, source: str, target: str) -> bool:
     if while_hearing(engine) and source == target:
         return False
-    return any(s in (source, EVERY) and t in (target, EVERY) for s, t in engine.pairs)
+    return not engine.pairs.isdisjoint({(source, target), (source, EVERY), (EVERY, target), (EVERY, EVERY)})
 
 
 def while_hearing(engine: Translator) -> bool:

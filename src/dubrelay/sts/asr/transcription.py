@@ -32,6 +32,8 @@ class Transcription:
     languages = frozenset({EVERY})
     device = "remote"
     detects = True
+    concurrency = 4
+    """So many phrases may be on their way at once: it is not this machine that computes."""
 
     def __init__(self, name: str, options: TranscriptionEngine, settings: Sts, paths: Paths) -> None:
         self.name = name
