@@ -272,7 +272,7 @@ class OpenAiEngine(_Engine):
     url: ServiceUrl
     model: str = Field(min_length=1, max_length=200)
     key: SecretStr = SecretStr("")
-    ca_file: Path | None = None
+    ca_file: NamedPath | None = None
     timeout_s: float = Field(8.0, gt=0, le=60)
 
 
