@@ -45,6 +45,8 @@ class Part:
     """What it says; what it said the time before is kept beside it as .log.1."""
     stop_timeout_s: float = 8.0
     """When it has not ended so long after SIGTERM, it is killed."""
+    verify: ssl.SSLContext | bool = True
+    """Whose certificate `ready_url` may show when it is https."""
 
 
 @dataclass
@@ -167,7 +169,7 @@ def _start(child: _Child) -> None:
 def _await_ready(child: _Child) -> None:
     part = child.part
     deadline = child.started_at + part.ready_timeout_s
-    while not answers(part.ready_url):
+    while not answers(part.ready_url, part.verify):
         if not child.alive:
             raise StartupError(f"{part.name} ended at once (exit code {child.exit_code}): {_last_words(part)}")
         if time.monotonic() > deadline:
