@@ -15,6 +15,7 @@ from certificates import certificate
 from dubrelay.errors import StartupError
 from dubrelay.sts.app import build_app
 from dubrelay.sts_check import CLAUSES, Verdict, broken, check
+from dubrelay.sts_check.speech import spoken
 from dubrelay.wire.fragment import ENGINES_PATH
 from dubrelay.worker.trust import verification
 from media import free_port
@@ -41,6 +42,14 @@ def test_the_mock_keeps_the_contract() -> None:
         found = verdicts_on(running.url)
     assert not broken(found.values()), [found[name] for name in broken(found.values())]
     assert {name for name, verdict in found.items() if verdict.verdict == "not tried"} == {"422 language", "401"}
+
+
+@pytest.mark.timeout(900)
+def test_the_real_engines_keep_the_contract(tmp_path: Path) -> None:
+    with RunningSts(tmp_path) as sts:
+        found = {verdict.clause: verdict for verdict in check(sts.url, spoken(), "en", "es")}
+    assert {name: verdict for name, verdict in found.items() if verdict.verdict != "holds"}.keys() == {"401"}
+    assert found["401"].verdict == "not tried"
 
 
 def test_a_service_with_a_key_and_few_languages_is_tried_on_all_clauses() -> None:

@@ -75,9 +75,9 @@ def sound_of(rate_hz: int, channels: int) -> Any:
     """The clause for one format of the sound sent: the same words are heard as at 16 kHz."""
 
     def check(probe: Probe) -> str:
-        at_home = probe.dubbed().transcript
+        probe.heard = probe.heard or probe.dubbed().transcript
         there = probe.dubbed(audio=as_audio(probe.speech, rate_hz, channels)).transcript
-        alike = SequenceMatcher(None, _words(at_home), _words(there)).ratio()
+        alike = SequenceMatcher(None, _words(probe.heard), _words(there)).ratio()
         if alike < ALIKE:
             raise Broken("other words are heard than at 16000 Hz mono")
         return f"{alike:.0%} of the words of 16000 Hz mono"

@@ -63,6 +63,8 @@ class Probe:
     key: str = ""
     verify: ssl.SSLContext | bool = True
     bodies: int = field(default=0, init=False)
+    heard: str = field(default="", init=False)
+    """What the service hears in the speech as it is."""
 
     @property
     def silence(self) -> Mono:

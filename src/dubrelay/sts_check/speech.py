@@ -14,7 +14,7 @@ import soxr
 from dubrelay.errors import ConfigError
 from dubrelay.wire.fragment import RATE_HZ
 
-SENTENCE = "Good evening and welcome to the programme."
+SENTENCE = "Good evening and welcome."
 LANGUAGE = "en"
 SHORTEST_S, LONGEST_S = 0.5, 10.0
 
