@@ -110,7 +110,7 @@ class Children:
                     self._revive(child)
 
     def _look_for(self, child: _Child) -> None:
-        if child.awaited and answers(child.part.ready_url, timeout_s=_LOOK_S):
+        if child.awaited and answers(child.part.ready_url, child.part.verify, _LOOK_S):
             child.awaited = False
             self._say(f"{child.part.name} is ready again")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from difflib import SequenceMatcher
 from typing import Any
@@ -34,11 +35,12 @@ def shape(probe: Probe) -> str:
 
 
 def fragment_ids(probe: Probe) -> str:
-    ids = ("0", "A-b_9", "f" * 64)
+    some = uuid.uuid4().hex  # another one each time: a service may remember them
+    ids = (some[:6], f"A-b_{some[:6]}", some * 2)
     for fragment_id in ids:
         body = probe.body(probe.silence, fragment_id=fragment_id)
         result_of(probe.post(body), body)
-    return f"{len(ids)} ids of 1 to 64 characters"
+    return f"{len(ids)} ids of 6 to 64 characters"
 
 
 def silence(probe: Probe) -> str:
