@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import subprocess
 import sys
 from contextlib import suppress
@@ -28,6 +29,12 @@ class RunningSts:
         self.url = self.settings.url
         self._log_file = directory / "sts.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self._verify: ssl.SSLContext | bool = True
+
+    def start_trusting(self, verify: ssl.SSLContext | bool) -> Self:
+        """`start` over https."""
+        self._verify = verify
+        return self.start()
 
     def start(self, **faults: Any) -> Self:
         """Returns once the models are warm. `faults` replace those given before."""
@@ -54,11 +61,11 @@ class RunningSts:
         assert self.process is not None
         assert self.process.poll() is None, self._log_file.read_text(errors="replace")[-2000:]
         with suppress(httpx2.HTTPError):
-            return httpx2.get(f"{self.url}/health", timeout=2, trust_env=False).status_code == 200
+            return httpx2.get(f"{self.url}/health", timeout=2, trust_env=False, verify=self._verify).status_code == 200
         return False
 
     def __enter__(self) -> Self:
-        return self.start()
+        return self if self.process else self.start()
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
         self.stop()

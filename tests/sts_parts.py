@@ -169,7 +169,13 @@ class Service:
 @contextmanager
 def service(settings: Settings, load: Load | None = None, ready: bool = True) -> Iterator[Service]:
     """The STS service on a free port in a thread of this process; `ready`: once it is warm."""
-    app = build_app(settings, load=load) if load else build_app(settings)
+    with serving(build_app(settings, load=load) if load else build_app(settings), ready) as running:
+        yield running
+
+
+@contextmanager
+def serving(app: Any, ready: bool = True) -> Iterator[Service]:
+    """An ASGI application likewise."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on", timeout_graceful_shutdown=2))
     thread = threading.Thread(target=server.run, name="service")
     thread.start()

@@ -45,6 +45,8 @@ class Part:
     """What it says; what it said the time before is kept beside it as .log.1."""
     stop_timeout_s: float = 8.0
     """When it has not ended so long after SIGTERM, it is killed."""
+    verify: ssl.SSLContext | bool = True
+    """Whose certificate `ready_url` may show when it is https."""
 
 
 @dataclass
@@ -108,7 +110,7 @@ class Children:
                     self._revive(child)
 
     def _look_for(self, child: _Child) -> None:
-        if child.awaited and answers(child.part.ready_url, timeout_s=_LOOK_S):
+        if child.awaited and answers(child.part.ready_url, child.part.verify, _LOOK_S):
             child.awaited = False
             self._say(f"{child.part.name} is ready again")
 
@@ -167,7 +169,7 @@ def _start(child: _Child) -> None:
 def _await_ready(child: _Child) -> None:
     part = child.part
     deadline = child.started_at + part.ready_timeout_s
-    while not answers(part.ready_url):
+    while not answers(part.ready_url, part.verify):
         if not child.alive:
             raise StartupError(f"{part.name} ended at once (exit code {child.exit_code}): {_last_words(part)}")
         if time.monotonic() > deadline:

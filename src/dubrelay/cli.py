@@ -6,6 +6,7 @@ environment, then --set and the flags of the command itself.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import uuid
@@ -22,6 +23,7 @@ from dubrelay.wire.trace import SoundName
 
 DEFAULT_CONFIG = Path("dubrelay.toml")
 EXIT_NOT_DUBBED = 1
+EXIT_BROKEN = 1
 MOCK_ENGINES: dict[str, Any] = {"sts.asr": ["mock"], "sts.mt": ["mock"], "sts.tts": ["mock"], "sts.tts_fast": []}
 
 app = typer.Typer(
@@ -213,6 +215,12 @@ def sts(
     mock_fail_rate: Annotated[float | None, typer.Option(help="Share of requests that fail, 0 to 1.")] = None,
     mock_hang_rate: Annotated[float | None, typer.Option(help="Share that is never answered.")] = None,
     mock_garbage_rate: Annotated[float | None, typer.Option(help="Share that gets nonsense.")] = None,
+    mock_drip_rate: Annotated[float | None, typer.Option(help="Share that gets a few bytes at a time.")] = None,
+    mock_fail_status: Annotated[list[int] | None, typer.Option(help="HTTP status of a failure; several.")] = None,
+    mock_garbage: Annotated[
+        list[str] | None, typer.Option(help="Kind of nonsense; several: sts.faults.garbage.")
+    ] = None,
+    mock_seed: Annotated[int | None, typer.Option(help="Which requests get which fault.")] = None,
     config_file: ConfigFile = None,
     keys: SetKeys = None,
 ) -> int:
@@ -225,11 +233,64 @@ def sts(
         "sts.faults.fail_rate": mock_fail_rate,
         "sts.faults.hang_rate": mock_hang_rate,
         "sts.faults.garbage_rate": mock_garbage_rate,
+        "sts.faults.drip_rate": mock_drip_rate,
+        "sts.faults.fail_status": mock_fail_status,
+        "sts.faults.garbage": mock_garbage,
+        "sts.faults.seed": mock_seed,
     }
     settings = settings_from(config_file, keys, faults | (MOCK_ENGINES if mock else {}))
     logs.setup("sts", settings.log.level, settings.log.format)
     serve(settings)
     return EXIT_OK
+
+
+@app.command()
+def sts_check(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Of the service, such as http://127.0.0.1:8000.")],
+    key_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Holds the key; default sts_client.key.")
+    ] = None,
+    source: Annotated[str, typer.Option("--from", help="Language of the speech that is sent.")] = "en",
+    target: Annotated[str, typer.Option("--to", help="Language to dub into.")] = "es",
+    speech_file: Annotated[
+        Path | None, typer.Option("--speech", metavar="FILE", help="16-bit WAV of speech; default: English, made here.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the verdicts there.")] = None,
+    config_file: ConfigFile = None,
+    keys: SetKeys = None,
+) -> int:
+    """Try whether a speech-to-speech service keeps the contract; exit code 0 if it does."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from dubrelay import sts_check as room  # noqa: PLC0415
+    from dubrelay.sts_check import speech  # noqa: PLC0415
+    from dubrelay.worker.trust import verification  # noqa: PLC0415
+
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"URL = {url!r}: must be http://HOST[:PORT] or https://HOST[:PORT]")
+    client = settings_from(config_file, keys, {"sts_client.urls": [url]}).sts_client
+    if source != speech.LANGUAGE and speech_file is None:
+        raise ConfigError(f"--from {source}: needs --speech FILE in that language")
+    key = client.key.get_secret_value() if key_file is None else _first_line(key_file)
+    sound = speech.spoken() if speech_file is None else speech.recorded(speech_file)
+    verify, console = verification(client.ca_file), Console()
+    with console.status("") as status:
+        verdicts = room.check(url, sound, source, target, key, verify, status.update)
+    room.show(url, verdicts, console)
+    if json_file is not None:
+        json_file.write_text(json.dumps(room.as_json(url, verdicts), indent=2) + "\n", "utf-8")
+    return EXIT_BROKEN if room.broken(verdicts) else EXIT_OK
+
+
+def _first_line(key_file: Path) -> str:
+    """A key. ConfigError without it."""
+    try:
+        key = key_file.read_text("utf-8").partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError) as e:
+        raise ConfigError(f"--key-file {key_file}: cannot be read: {getattr(e, 'strerror', 'not text')}") from e
+    if not key.isascii() or not key.isprintable() or not key:
+        raise ConfigError(f"--key-file {key_file}: its first line must be the key, in ASCII")
+    return key
 
 
 @app.command()

@@ -216,6 +216,13 @@ class StsMock(_Section):
     voice: Literal["tone", "pass-through"] = "tone"
 
 
+Garbage = Literal[
+    "wrong-rate", "wrong-length", "half-a-sample", "not-base64", "silence", "noise", "other-fragment", "no-sound",
+    "html", "cut-off", "nan", "empty", "deep", "huge",
+]  # fmt: skip
+"""What sts/faults.py can answer instead of a dub."""
+
+
 class StsFaults(_Section):
     """What is put in between the service's engines, mock or real, and its client; all seeded (contracts, section 3)."""
 
@@ -223,12 +230,16 @@ class StsFaults(_Section):
     jitter_ms: int = Field(0, ge=0, le=60_000)
     fail_rate: float = Field(0.0, ge=0, le=1)
     hang_rate: float = Field(0.0, ge=0, le=1)
+    fail_status: list[Literal[400, 401, 413, 422, 429, 500, 502, 503, 504]] = Field([500], min_length=1)
     garbage_rate: float = Field(0.0, ge=0, le=1)
+    garbage: list[Garbage] = Field(["wrong-rate", "wrong-length", "half-a-sample", "not-base64"], min_length=1)
+    drip_rate: float = Field(0.0, ge=0, le=1)
     seed: int = 0
 
     @property
     def present(self) -> bool:
-        return any((self.delay_ms, self.jitter_ms, self.fail_rate, self.hang_rate, self.garbage_rate))
+        rates = (self.fail_rate, self.hang_rate, self.garbage_rate, self.drip_rate)
+        return any((self.delay_ms, self.jitter_ms, *rates))
 
 
 Device = Literal["cpu", "cuda"]
@@ -323,6 +334,10 @@ class Sts(_Section):
     host: str = "127.0.0.1"
     port: Port = 8000
     key: SecretStr = SecretStr("")
+    keys_file: Path | None = None
+    requests_per_minute_per_key: int = Field(0, ge=0, le=100_000)
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     asr: list[str] = Field(["whisper-tiny.en", "whisper-base"], min_length=1)
     mt: list[str] = Field(["apertium"], min_length=1)
     tts: list[str] = Field(["kokoro", "hibari"], min_length=1)
@@ -338,12 +353,19 @@ class Sts(_Section):
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        return f"{'https' if self.tls_cert else 'http'}://{self.host}:{self.port}"
 
     @model_validator(mode="after")
     def _key_off_loopback(self) -> Self:
-        if not is_loopback(self.host) and not self.key.get_secret_value():
-            raise ValueError("key is required when host is not a loopback address")
+        if not is_loopback(self.host) and not self.key.get_secret_value() and self.keys_file is None:
+            raise ValueError("key or keys_file is required when host is not a loopback address")
+        return self
+
+    @model_validator(mode="after")
+    def _tls_whole(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            lacks = "tls_cert" if self.tls_cert is None else "tls_key"
+            raise ValueError(f"tls_cert and tls_key go together: {lacks} is not set")
         return self
 
 

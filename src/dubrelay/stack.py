@@ -110,6 +110,8 @@ def require_startable(settings: Settings) -> None:
         read_slate(settings.worker.slate)
     if runs_sts(settings):
         check_names(settings.sts)
+        if settings.sts.keys_file is not None and not settings.sts_client.key.get_secret_value():
+            raise ConfigError("sts_client.key is not set: sts.keys_file makes the service ask for one")
     refuse_taken(needed(settings, own_sts=runs_sts(settings)))
 
 
@@ -178,7 +180,8 @@ def _ours(
     argv = (sys.executable, "-m", "dubrelay", command, "--config", os.devnull)
     environ = inherited | to_environ(settings)
     stop_s = settings.orchestrator.stop_timeout_s + _STOP_MARGIN_S  # it stops its workers first
-    return Part(command, argv, environ, base + path, timeout_s, log_dir / f"{command}.log", stop_s)
+    verify = verification(settings.sts_client.ca_file)
+    return Part(command, argv, environ, base + path, timeout_s, log_dir / f"{command}.log", stop_s, verify)
 
 
 def _mediamtx(settings: Settings, log_dir: Path, environ: Mapping[str, str]) -> Part:

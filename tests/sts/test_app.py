@@ -23,10 +23,22 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from dubrelay.errors import StartupError
+from dubrelay import logs
+from dubrelay.errors import StartupError, StsError
 from dubrelay.sts.app import build_app
 from dubrelay.wire.fragment import MAX_BODY_BYTES, ProcessError, ProcessResult
-from sts_parts import Service, TinyAsr, TinyTts, buzz, mock_settings, request_for, service, tiny_engines
+from sts_parts import (
+    Service,
+    TinyAsr,
+    TinyTranslator,
+    TinyTts,
+    buzz,
+    mock_settings,
+    request_for,
+    service,
+    serving,
+    tiny_engines,
+)
 from waiting import wait_for
 
 pytestmark = pytest.mark.service
@@ -152,7 +164,7 @@ def test_engines_are_listed(mock: Service) -> None:
 def test_every_error_is_in_the_openapi_document(mock: Service) -> None:
     document = mock.client.get("/openapi.json").json()
     operation = document["paths"]["/api/v1/sts/process"]["post"]
-    assert set(operation["responses"]) == {"200", "400", "401", "413", "422", "500", "503", "504"}
+    assert set(operation["responses"]) == {"200", "400", "401", "413", "422", "429", "500", "503", "504"}
     assert {"ProcessRequest", "ProcessResult", "ProcessError", "Audio"} <= set(document["components"]["schemas"])
     assert mock.client.get("/docs").status_code == 200
 
@@ -394,6 +406,69 @@ def test_a_phrase_is_one_log_line_without_its_words() -> None:
     }
     assert set(line["stage_ms"]) - {"wait"} == {"asr", "mt", "tts", "fit"}
     assert "mock phrase" not in log
+
+
+class Quoting(Exception):
+    """What an engine raises with the phrase in its words."""
+
+
+SAID, MEANT = "the secret word is banana", "la palabra secreta es plátano"
+
+
+def quote() -> None:
+    raise Quoting(f"cannot go on after {SAID!r}")
+
+
+def bug(_: float) -> None:
+    raise StsError("MODEL_ERROR", f"cannot say {MEANT!r}", stage="tts")
+
+
+@pytest.mark.parametrize(
+    ("engines", "request_fields"),
+    [
+        ({}, {}),
+        ({"mt": TinyTranslator(MEANT, cost=quote)}, {}),
+        ({"tts": TinyTts(cost=bug)}, {}),
+        ({}, {"context": {"transcript": SAID, "translated_text": MEANT, "mood": MEANT}}),
+        ({}, {"context": {"transcript": [SAID]}}),
+        ({}, {"config": {"source_language": "en", "target_language": MEANT}}),
+    ],
+)
+def test_no_line_at_info_has_what_was_said(
+    engines: dict[str, Any], request_fields: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    parts = {"asr": TinyAsr(SAID), "mt": TinyTranslator(MEANT), **engines}
+    logs.setup("sts", "info", "json")
+    with service(mock_settings(), lambda *_: tiny_engines(**parts)) as running:
+        answer = running.post({**BODY, **request_fields})
+    written = capfd.readouterr()
+    assert answer.status_code in (200, 400, 500)
+    assert f'"fragmentId": "{PHRASE.fragment_id}"' in written.err
+    for words in (SAID, MEANT, "banana", "pl\\u00e1tano", "plátano"):
+        assert words not in written.err + written.out
+
+
+def test_a_bug_of_ours_answers_in_our_shape_and_is_found_by_its_place(capfd: pytest.CaptureFixture[str]) -> None:
+    logs.setup("sts", "info", "json")
+    app = build_app(mock_settings())
+
+    async def broken(request: Any, arrived: float) -> Any:
+        raise ValueError(SAID)
+
+    app.state.running.answer = broken
+    with serving(app) as running:
+        answer = running.post(PHRASE)
+    error = error_of(answer)
+    assert (answer.status_code, error.error.code, error.fragment_id) == (500, "MODEL_ERROR", PHRASE.fragment_id)
+    log = capfd.readouterr().err
+    assert "ValueError at test_app.py:" in log and "banana" not in log
+
+
+def test_too_much_sound_is_refused_before_it_is_decoded(mock: Service) -> None:
+    body = without(BODY, "audio", data_base64="%" * 1_400_000)
+    answer = mock.post(body)
+    assert answer.status_code == 400
+    assert error_of(answer).error.message == "audio.data_base64 holds 32.8 s: at most 30 s a phrase"
 
 
 def test_a_port_in_use_is_one_line_and_exit_code_3() -> None:

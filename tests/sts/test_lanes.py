@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
+from functools import partial
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -180,3 +184,22 @@ def test_a_closed_lane_refuses_what_waits_and_what_comes(lane: Lane) -> None:
 
 def free_of_cost() -> None:
     pass
+
+
+def test_an_error_does_not_keep_the_sound_it_was_about() -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("cannot decode")
+
+    lane = Lane("asr", "asr", time.monotonic)
+    sound = np.zeros(16_000, np.float32)
+    held = weakref.ref(sound)
+    gc.disable()
+    try:
+        with pytest.raises(RuntimeError, match="cannot decode") as raised:
+            lane.run(partial(fail, sound), time.monotonic() + 10)
+        del raised, sound
+        lane.run(lambda: None, time.monotonic() + 10)  # of the last call the lane itself knows
+        assert held() is None
+    finally:
+        gc.enable()
+        lane.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Awaitable
 from pathlib import Path
@@ -17,6 +16,8 @@ from dubrelay import __version__, logs
 from dubrelay.errors import StsError
 from dubrelay.sts.body import BodyTooLarge, fragment_id_in, limited, parsed
 from dubrelay.sts.engines import EngineInfo, describe
+from dubrelay.sts.faults import Instead
+from dubrelay.sts.keys import TooOften
 from dubrelay.sts.metrics import CONTENT_TYPE
 from dubrelay.sts.running import Running
 from dubrelay.wire.fragment import (
@@ -34,6 +35,7 @@ T = TypeVar("T")
 CLIENT_GONE = 499
 """Only counted: nobody is there to read it."""
 TOO_LARGE = 413
+TOO_MANY = 429
 BODY = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/ProcessRequest"}}}, "required": True}
 
 
@@ -64,8 +66,10 @@ def add_routes(app: FastAPI, running: Running) -> None:
     @app.get(ENGINES_PATH, response_model=EngineList, responses={401: {"model": ProcessError}})
     async def engines(request: Request) -> Response:
         """Which engines there are, which are loaded, and what the others lack."""
-        if not _authorised(running, request):
-            return _error(running, _unauthorised(), "")
+        try:
+            _client(running, request)
+        except StsError as e:
+            return _error(running, e, "")
         infos = await running.in_pool(describe, running.settings.sts, running.settings.paths, running.engines)
         return _json(EngineList(version=__version__, pairs=_pairs(running), engines=infos))
 
@@ -88,33 +92,37 @@ def _pairs(running: Running) -> list[Pair]:
 
 def _errors() -> dict[int | str, dict[str, Any]]:
     errors: dict[int | str, dict[str, Any]] = {
-        status: {"model": ProcessError} for status in (*HTTP_STATUS.values(), TOO_LARGE)
+        status: {"model": ProcessError} for status in (*HTTP_STATUS.values(), TOO_LARGE, TOO_MANY)
     }
-    errors[503]["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "required": True}}
+    for status in (TOO_MANY, HTTP_STATUS["OVERLOADED"]):
+        errors[status]["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "required": True}}
     return errors
 
 
 async def _process(running: Running, http: Request) -> Response:
     arrived = time.monotonic()
-    if not _authorised(running, http):
-        return _refused(running, _unauthorised(), b"")
-    body = b""
+    client, body = "", b""
     try:
+        client = _client(running, http)
+        running.rates.count(client)
         body = await limited(http)
         request = await running.in_pool(parsed, body)
     except ClientDisconnect:
         return _gone(running, None)
     except StsError as e:
-        return _refused(running, e, body)
+        return _refused(running, e, body, client)
+    log = _log_of(request, client)
     running.metrics.received(request)
     with running.metrics.inflight.track_inprogress():
         try:
             result = await _unless_gone(http, running.answer(request, arrived))
         except ClientDisconnect:
-            return _gone(running, request)
-        except StsError as e:
-            return _failed(running, request, e)
-    return _dubbed(running, request, result)
+            return _gone(running, log)
+        except Instead as e:
+            return _spoilt(running, log, e.response)
+        except Exception as e:  # what is no StsError is a bug of ours
+            return _failed(running, request, log, e if isinstance(e, StsError) else _bug(e))
+    return _dubbed(running, log, result)
 
 
 async def _unless_gone(http: Request, answer: Awaitable[T]) -> T:
@@ -133,58 +141,72 @@ async def _unless_gone(http: Request, answer: Awaitable[T]) -> T:
     finally:
         answering.cancel()
         leaving.cancel()
+        del (
+            answering,
+            leaving,
+        )  # else an error would hold this frame, which holds it: megabytes until the next collection
 
 
-def _authorised(running: Running, request: Request) -> bool:
-    key = running.settings.sts.key.get_secret_value()
-    given = request.headers.get("authorization", "").encode()
-    return not key or secrets.compare_digest(given, f"Bearer {key}".encode())
+def _client(running: Running, request: Request) -> str:
+    """Whose key came with it. StsError UNAUTHORIZED."""
+    return running.keys.name_of(request.headers.get("authorization", ""))
 
 
-def _unauthorised() -> StsError:
-    return StsError("UNAUTHORIZED", "Authorization: Bearer KEY is missing or wrong")
-
-
-def _dubbed(running: Running, request: ProcessRequest, result: ProcessResult) -> Response:
+def _dubbed(running: Running, log: logs.Logger, result: ProcessResult) -> Response:
     running.metrics.answered(result.status, result)
     meta = result.metadata
-    log = _log_of(request)
     log.info("phrase", status=result.status, stage_ms=meta.stage_ms, voice=meta.tts_model, tempo=meta.tempo)
     log.debug("text", transcript=result.transcript, translated_text=result.translated_text, notes=meta.notes)
     return _json(result)
 
 
-def _failed(running: Running, request: ProcessRequest, error: StsError) -> Response:
+def _failed(running: Running, request: ProcessRequest, log: logs.Logger, error: StsError) -> Response:
     running.metrics.answered(error.code.lower())
-    log = _log_of(request)
     log.warning("phrase", status="error", code=error.code, stage=error.stage, cause=_cause_of(error))
-    # An engine's own words may quote what was said.
-    log.debug("error", message=error.message)
+    # An engine's own words, and those of a bug, may quote what was said.
+    log.debug("error", message=error.message, exc_info=error.__cause__)
     return _error(running, error, request.fragment_id)
 
 
-def _refused(running: Running, error: StsError, body: bytes) -> Response:
+def _bug(cause: Exception) -> StsError:
+    error = StsError("MODEL_ERROR", "internal error", retryable=True)
+    error.__cause__ = cause
+    return error
+
+
+def _spoilt(running: Running, log: logs.Logger, response: Response) -> Response:
+    running.metrics.answered("spoilt")
+    log.info("phrase", status="spoilt", http=response.status_code)
+    return response
+
+
+def _refused(running: Running, error: StsError, body: bytes, client: str) -> Response:
     """Before there was a phrase."""
     running.metrics.answered(error.code.lower())
     fragment_id = fragment_id_in(body)
-    logs.get().warning("request refused", code=error.code, fragmentId=fragment_id)
+    logs.get().warning("request refused", code=error.code, fragmentId=fragment_id, client=client)
     return _error(running, error, fragment_id)
 
 
-def _gone(running: Running, request: ProcessRequest | None) -> Response:
+def _gone(running: Running, log: logs.Logger | None) -> Response:
     running.metrics.answered("gone")
-    if request is not None:
-        _log_of(request).info("phrase", status="gone")
+    if log is not None:
+        log.info("phrase", status="gone")
     return Response(status_code=CLIENT_GONE)
 
 
 def _error(running: Running, error: StsError, fragment_id: str) -> Response:
     headers = {}
-    if error.code == "OVERLOADED":
+    status = HTTP_STATUS[error.code]
+    if isinstance(error, TooOften):
+        status = TOO_MANY
+        headers["Retry-After"] = str(error.retry_after_s)
+    elif isinstance(error, BodyTooLarge):
+        status = TOO_LARGE
+    elif error.code == "OVERLOADED":
         headers["Retry-After"] = str(running.retry_after_s())
-    if error.code == "UNAUTHORIZED":
+    elif error.code == "UNAUTHORIZED":
         headers["WWW-Authenticate"] = "Bearer"
-    status = TOO_LARGE if isinstance(error, BodyTooLarge) else HTTP_STATUS[error.code]
     return error_response(error, status, fragment_id, headers)
 
 
@@ -202,8 +224,11 @@ def _json(model: BaseModel, status: int = 200, headers: dict[str, str] | None = 
     return Response(content, status, headers, media_type="application/json")
 
 
-def _log_of(request: ProcessRequest) -> logs.Logger:
+def _log_of(request: ProcessRequest, client: str) -> logs.Logger:
+    """`client` is the name of the key that was sent."""
+    who = {"client": client} if client else {}
     return logs.get().bind(
+        **who,
         fragmentId=request.fragment_id,
         sequenceNumber=request.sequence_number,
         streamId=request.stream_id,

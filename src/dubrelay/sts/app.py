@@ -25,6 +25,7 @@ from dubrelay.listening import listening
 from dubrelay.sts.api import add_routes, error_response
 from dubrelay.sts.engines import check_names, load
 from dubrelay.sts.running import Load, Running
+from dubrelay.sts.tls import server_context
 from dubrelay.wire.fragment import ProcessRequest
 
 GRACEFUL_S = 5
@@ -45,7 +46,7 @@ def build_app(settings: Settings, on_failure: Callable[[], None] = lambda: None,
         yield
         running.stop()
 
-    app = FastAPI(title="dubrelay STS", version=__version__, lifespan=lifespan, redoc_url=None)
+    app = FastAPI(title="dubrelay STS", version=__version__, lifespan=lifespan, redoc_url=None, redirect_slashes=False)
     app.state.running = running
     add_routes(app, running)
     app.add_exception_handler(HTTPException, _http_error)
@@ -57,6 +58,7 @@ def build_app(settings: Settings, on_failure: Callable[[], None] = lambda: None,
 def serve(settings: Settings) -> None:
     """Runs the service until SIGTERM or SIGINT. StartupError where it cannot listen or load its models."""
     check_names(settings.sts)
+    tls = server_context(settings.sts)
     # Before the models are loaded: a port in use is known at once.
     server_socket = listening("sts", settings.sts.host, settings.sts.port)
     app = build_app(settings, lambda: _stop(server))
@@ -69,6 +71,8 @@ def serve(settings: Settings) -> None:
             lifespan="on",
             ws="none",
             server_header=False,
+            proxy_headers=False,  # X-Forwarded-* is anybody's word
+            ssl_context_factory=(lambda *_: tls) if tls else None,
             timeout_graceful_shutdown=GRACEFUL_S,
         )
     )

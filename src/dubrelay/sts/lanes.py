@@ -118,7 +118,10 @@ class Lane:
                     raise self._late()
                 self._changed.wait(left_s)
         if job.error is not None:
-            raise job.error
+            try:
+                raise job.error
+            finally:
+                del job  # the error holds this frame, which held it and the sound: until the next collection
         assert job.finished is not None
         return job.finished
 

@@ -17,7 +17,8 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "sts_requests",
-            "Phrases by outcome: success, no_speech, gone (the client left), or the error's code in lower case.",
+            "Phrases by outcome: success, no_speech, gone (the client left), spoilt (on purpose: sts.faults), "
+            "or the error's code in lower case.",
             ["status"],
             registry=self._registry,
         )

@@ -101,6 +101,10 @@ class Phrase:
 
 def _decoded(audio: Audio) -> npt.NDArray[np.float32]:
     """(n,) mono at the request's rate."""
+    longest_s = audio.longest_ms / 1000
+    if longest_s > MAX_AUDIO_S + DURATION_TOLERANCE_MS / 1000:  # before it is decoded
+        message = f"audio.data_base64 holds {longest_s:.1f} s: at most {MAX_AUDIO_S:g} s a phrase"
+        raise StsError("INVALID_INPUT", message)
     try:
         samples = audio.to_mono()
     except ValueError as e:

@@ -15,6 +15,7 @@ from dubrelay import logs
 from dubrelay.config import Paths, Settings, Sts
 from dubrelay.errors import StsError
 from dubrelay.sts.faults import Answer, Faulty
+from dubrelay.sts.keys import Keys, Rates
 from dubrelay.sts.metrics import Metrics
 from dubrelay.sts.pipeline import Pipeline
 from dubrelay.sts.route import Engines
@@ -33,6 +34,8 @@ class Running:
     def __init__(self, settings: Settings, load: Load, on_failure: Callable[[], None]) -> None:
         self.settings = settings
         self.metrics = Metrics()
+        self.keys = Keys(settings.sts)
+        self.rates = Rates(settings.sts.requests_per_minute_per_key)
         self.failure: Exception | None = None
         self.engines: Engines | None = None
         self.pipeline: Pipeline | None = None

@@ -58,6 +58,11 @@ class Audio(_Shape):
             data_base64=base64.b64encode(pcm.tobytes()).decode("ascii"),
         )
 
+    @property
+    def longest_ms(self) -> float:
+        """What `data_base64` can hold at most, told by its length alone."""
+        return len(self.data_base64) * 3 / 4 / (2 * self.channels) * 1000 / self.sample_rate_hz
+
     def to_mono(self) -> npt.NDArray[np.float32]:
         """(n,) samples in -1..1, channels averaged. ValueError when the data is not such PCM."""
         try:
@@ -105,7 +110,7 @@ class Context(_Shape):
 class ProcessRequest(_Shape):
     fragment_id: FragmentId
     stream_id: StreamId
-    sequence_number: int = Field(ge=0)
+    sequence_number: int = Field(ge=0, lt=2**63)
     audio: Audio
     config: Languages
     context: Context = Context()
@@ -129,7 +134,7 @@ class Metadata(_Shape):
     asr_model: str = ""
     translation_model: str = ""
     tts_model: str = ""
-    tempo: float = 1.0
+    tempo: float = Field(1.0, allow_inf_nan=False)
     """How much faster than the voice's own pace the answer speaks."""
     overflow_ms: int = 0
     """By how much the speech is longer than its room, at the fastest tempo allowed."""
