@@ -16,8 +16,8 @@ from dubrelay.errors import StartupError
 from dubrelay.sts.app import build_app
 from dubrelay.sts_check import CLAUSES, Verdict, broken, check
 from dubrelay.sts_check.speech import spoken
+from dubrelay.trust import verification
 from dubrelay.wire.fragment import ENGINES_PATH
-from dubrelay.worker.trust import verification
 from media import free_port
 from running_sts import MOCK, RunningSts
 from sts_parts import buzz, mock_settings, service, serving

@@ -264,7 +264,7 @@ def sts_check(
 
     from dubrelay import sts_check as room  # noqa: PLC0415
     from dubrelay.sts_check import speech  # noqa: PLC0415
-    from dubrelay.worker.trust import verification  # noqa: PLC0415
+    from dubrelay.trust import verification  # noqa: PLC0415
 
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"URL = {url!r}: must be http://HOST[:PORT] or https://HOST[:PORT]")

@@ -10,7 +10,7 @@ from certificates import Certificate, certificate
 from dubrelay.config import Settings
 from dubrelay.errors import ConfigError
 from dubrelay.sts.tls import server_context
-from dubrelay.worker.trust import verification
+from dubrelay.trust import verification
 from running_sts import MOCK, RunningSts
 from sts_parts import buzz, mock_settings, request_for
 
