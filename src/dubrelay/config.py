@@ -358,7 +358,7 @@ class Sts(_Section):
     @model_validator(mode="after")
     def _key_off_loopback(self) -> Self:
         if not is_loopback(self.host) and not self.key.get_secret_value() and self.keys_file is None:
-            raise ValueError("key or keys_file is required when host is not a loopback address")
+            raise ValueError("key is required (or keys_file) when host is not a loopback address")
         return self
 
     @model_validator(mode="after")
