@@ -120,7 +120,7 @@ def test_a_file_that_is_broken_or_gone_leaves_the_keys_as_they_were(tmp_path: Pa
 def test_a_host_off_loopback_needs_a_key_of_either_kind(tmp_path: Path) -> None:
     file = key_file(tmp_path / "keys", f"studio:{STUDIO}\n")
     Settings.model_validate({"sts": {"host": "0.0.0.0", "keys_file": file}})
-    with pytest.raises(ValueError, match="key or keys_file is required"):
+    with pytest.raises(ValueError, match="key is required"):
         Settings.model_validate({"sts": {"host": "0.0.0.0"}})
 
 
