@@ -345,6 +345,7 @@ class Sts(_Section):
     engines: dict[EngineName, Annotated[Engine, Field(discriminator="kind")]] = {}
     asr_threads: int = Field(1, ge=1, le=64)
     tts_threads: int = Field(2, ge=1, le=64)
+    preferred_tempo: float = Field(1.25, ge=1, le=2)
     max_tempo: float = Field(1.45, ge=1, le=2)
     min_tempo: float = Field(1.0, ge=0.5, le=1)
     max_queue: int = Field(16, ge=1, le=1000)

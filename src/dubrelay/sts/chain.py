@@ -15,7 +15,7 @@ import numpy.typing as npt
 from dubrelay import logs
 from dubrelay.errors import Stage, StsError
 from dubrelay.sts.asr.base import Asr, Detection, Transcript, detecting, to_english
-from dubrelay.sts.mt.base import NO_WISH, Translator, Wish
+from dubrelay.sts.mt.base import NO_WISH, Translator, Wish, heeds
 from dubrelay.sts.route import EVERY, can, closed, translates
 from dubrelay.sts.tts.base import FollowsOriginal, Original, Prepared, Speech, Tts
 
@@ -69,6 +69,9 @@ class TranslatorChain:
         self.licence = _licences(engines)
         self._engines = engines
         self.pairs = frozenset(pair for engine in engines for pair in engine.pairs)
+        self.shortens = any(heeds(engine, "shortens") for engine in engines)
+        self.knows_context = all(heeds(engine, "knows_context") for engine in engines)
+        self.knows_glossary = all(heeds(engine, "knows_glossary") for engine in engines)
 
     def translate(self, text: str, source: str, target: str, wish: Wish = NO_WISH) -> str:
         able = [engine for engine in self._engines if translates(engine, source, target)]

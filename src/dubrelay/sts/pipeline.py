@@ -27,8 +27,8 @@ from dubrelay.sts.engines import one_line
 from dubrelay.sts.fit import stretch
 from dubrelay.sts.hearing import heard, route_for
 from dubrelay.sts.lanes import RESERVE_S, Clock, Done, Lane, Pace
-from dubrelay.sts.mt import glossary
-from dubrelay.sts.mt.base import Wish
+from dubrelay.sts.mt.base import Wish, heeds
+from dubrelay.sts.mt.faithful import Asking, Kept
 from dubrelay.sts.phrase import Phrase
 from dubrelay.sts.route import Engines, while_hearing
 from dubrelay.sts.tts.base import FollowsOriginal, Prepared, Speech, Tts
@@ -38,6 +38,9 @@ T = TypeVar("T")
 
 TEMPO_TOLERANCE = 1.005
 """A dub that is half a percent too long is left as it is: stretching costs more quality than it gains."""
+
+_MT_SHARE = 0.25
+"""Of the time that is left: so much may be spent on asking the translator again."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Pipeline:
             heard = self._hear(phrase)
             if not heard.text:
                 return phrase.no_speech(heard, self._clock())
-            text = self._translate(phrase, heard.text)
+            text = self._shortened(phrase, heard.text, self._translate(phrase, heard.text))
             plan, speech = self._speak(phrase, text)
             voice = f"{plan.tts.name}/{plan.prepared.voice}"
             return phrase.dubbed(heard, text, self._fit(phrase, speech), voice, self._clock())
@@ -128,23 +131,52 @@ class Pipeline:
 
     def _translate(self, phrase: Phrase, heard: str) -> str:
         self._in_time(phrase, "mt")
-        config = phrase.request.config
-        mt = phrase.route.mt
+        config, mt = phrase.request.config, phrase.route.mt
         if while_hearing(mt):
             if config.glossary:
                 phrase.notes.append(f"glossary: not used, {mt.name} never knows what was said")
             return heard
-
-        def call() -> tuple[str, list[str]]:
-            wish = Wish(phrase.request.context, config.glossary)
-            to_target = partial(mt.translate, source=phrase.source, target=config.target_language, wish=wish)
-            return glossary.translated(heard, config.glossary, to_target)
-
-        text, notes = self._in_lane(phrase, "mt", self._mt, call)
-        phrase.notes += notes
-        if not text.strip():
+        translation = self._asked(phrase, heard, None, phrase.deadline)
+        phrase.notes += translation.notes
+        if not translation.text.strip():
             raise StsError("MODEL_ERROR", "the translation is empty", stage="mt")
-        return text
+        return translation.text
+
+    def _shortened(self, phrase: Phrase, heard: str, text: str) -> str:
+        """`text`, or a shorter one where the voice would have to hurry: asked for once, if there is time for it."""
+        if not heeds(phrase.route.mt, "shortens"):
+            return text
+        plan = self._planned(phrase, phrase.route.tts, phrase.route.voice, text)
+        hurry = plan.prepared.natural_s / phrase.original.room_s / self._settings.preferred_tempo
+        pace = self._paces[plan.tts.name]
+        until = phrase.deadline - RESERVE_S - self._quality.backlog_s() - pace.cost_s(plan.work_s)
+        if hurry <= 1 or self._clock() + phrase.stage_s["mt"] > until:
+            return text
+        try:
+            shorter = self._asked(phrase, heard, max(1, int(len(text) / hurry)), until)
+        except StsError:
+            return text
+        if not shorter.text.strip() or len(shorter.text) >= len(text) or set(shorter.notes) - set(phrase.notes):
+            return text
+        phrase.notes.append(f"shortened: {len(shorter.text)} of {len(text)} characters")
+        return shorter.text
+
+    def _asked(self, phrase: Phrase, heard: str, most_characters: int | None, deadline: float) -> Kept:
+        """What translation makes of it. Asking again for what was lost may take a quarter of the time that is left."""
+        config = phrase.request.config
+        wish = Wish(phrase.request.context, config.glossary, most_characters)
+
+        def call() -> Kept:
+            began = self._clock()
+            left_s = deadline - began
+
+            def again() -> bool:
+                return most_characters is None and 2 * (self._clock() - began) <= _MT_SHARE * left_s
+
+            asking = Asking(phrase.route.mt, phrase.source, config.target_language, wish, again)
+            return asking.phrase(heard)
+
+        return self._in_lane(phrase, "mt", self._mt, call, deadline)
 
     def _speak(self, phrase: Phrase, text: str) -> tuple[_Plan, Speech]:
         self._in_time(phrase, "tts")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from dubrelay.wire.fragment import Context
 from dubrelay.wire.glossary import Glossary
@@ -24,6 +24,8 @@ NO_WISH = Wish()
 
 
 class Translator(Protocol):
+    """One that heeds a wish says so: `shortens` (most_characters), `knows_context`, `knows_glossary`, each True."""
+
     name: str
     pairs: frozenset[tuple[str, str]]
     """(source, target) language codes; `*` is every language."""
@@ -35,3 +37,8 @@ class Translator(Protocol):
     def close(self) -> None:
         """Ends what the engine started."""
         ...
+
+
+def heeds(mt: Translator, what: Literal["shortens", "knows_context", "knows_glossary"]) -> bool:
+    """Whether it heeds that part of a wish itself."""
+    return bool(getattr(mt, what, False))

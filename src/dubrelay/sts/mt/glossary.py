@@ -1,46 +1,151 @@
-"""Words and names said as a request's glossary wants them: hidden from the translator, put back afterwards. Pure."""
+"""Words and names said as a request's glossary wants them, before and after the translator. Pure.
+
+Before: a translator that cannot be told about a glossary gets marks in place of the terms, and the marks become the
+targets. After: whoever translated, each target is looked for, and a term that was left as it was becomes its target.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from dubrelay.wire.glossary import Term
 
 _MARK = "Zq"
 """Begins what stands for a term. It looks like a name in any language, so translators leave it where it belongs."""
-_INFLECTED = "(?:'s|\u2019s|es|s)?"
+_GENITIVE = "(?:'s|\u2019s|'|\u2019)"
+_INFLECTED = f"(?:(?P<plural>es|s)?{_GENITIVE}?)"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_CHANGED_ENDINGS = {"y": "ie", "z": "c", "án": "an", "én": "en", "ín": "in", "ón": "on", "ún": "un"}
+_SENTENCE_BEGINS = re.compile(r"(?:^|[.?!…]\s)[\s¿¡\"'«(]*$")
 
 
-def translated(text: str, glossary: Sequence[Term], translate: Callable[[str], str]) -> tuple[str, list[str]]:
-    """The translation, and a note for each term that the translator did not give back: then it has none of them."""
-    wanted = {term.source.lower(): term.target or term.source for term in glossary}
-    hidden: list[str] = []
+@dataclass(frozen=True)
+class Hidden:
+    """A text whose terms are marks."""
+
+    text: str
+    said: tuple[str, ...]
+    """What each mark stands for in the translation."""
+    capital: tuple[bool, ...]
+    """Whether a capital was put on it, as sentences begin with one."""
+
+    def shown(self, translation: str) -> str:
+        """The translation with what its marks stand for; one that the translator made up is left out."""
+        return _ANY_MARK.sub(lambda mark: self._shown(_number(mark), translation[: mark.start()]), translation)
+
+    def _shown(self, number: int, before: str) -> str:
+        if number >= len(self.said):
+            return ""
+        said = self.said[number]
+        return said[:1].upper() + said[1:] if self.capital[number] and _SENTENCE_BEGINS.search(before) else said
+
+
+def hidden(text: str, glossary: Sequence[Term], target: str) -> Hidden:
+    """`text` with a mark for each term in it. `target`: the language of the translation."""
+    said: list[str] = []
+    capital: list[bool] = []
+    terms = _by_form(glossary)
 
     def hide(found: re.Match[str]) -> str:
-        hidden.append(found["term"].lower())
-        return _mark(len(hidden) - 1)
+        term = terms[found["term"].lower()]
+        said.append(_said(term, found, target))
+        capital.append(bool(term.target) and found[0][0].isupper() and not term.source[0].isupper())
+        return _mark(len(said) - 1)
 
-    marked = _any_of(wanted).sub(hide, text) if wanted else text
-    raw = translate(marked)
-    lost = [source for n, source in enumerate(hidden) if not _standing(n).search(raw)]
-    if lost:
-        return translate(text), [f"glossary: {source!r} was lost in translation" for source in lost]
-    for n, source in enumerate(hidden):
-        raw = _standing(n).sub(lambda _, said=wanted[source]: said, raw)  # type: ignore[misc]
-    return raw, []
+    marked = _any_of(terms).sub(hide, text) if terms else text
+    return Hidden(marked, tuple(said), tuple(capital))
 
 
-def _any_of(sources: dict[str, str]) -> re.Pattern[str]:
+def missing(text: str, translation: str, glossary: Sequence[Term]) -> list[Term]:
+    """The terms of `text` whose target, in any case and number, is not in `translation` as often as they are."""
+    terms = _by_form(glossary)
+    if not terms:
+        return []
+    wanted = [terms[found["term"].lower()] for found in _any_of(terms).finditer(text)]
+    return [term for term in dict.fromkeys(wanted) if _count(_target(term), translation) < _times(term, wanted)]
+
+
+def put_right(text: str, translation: str, glossary: Sequence[Term], target: str) -> str:
+    """`translation` with those terms replaced that the translator left as they were."""
+    for term in missing(text, translation, glossary):
+        if not term.target or _count(term.source, term.target):
+            continue
+        translation = _any_of(_by_form([term])).sub(partial(_said, term, target=target), translation)
+    return translation
+
+
+def _times(term: Term, wanted: Sequence[Term]) -> int:
+    """How often a target is to be said: terms may share one."""
+    return sum(_target(other).lower() == _target(term).lower() for other in wanted)
+
+
+def _count(words: str, text: str) -> int:
+    return len(re.findall(_forms_of([words]), text, re.IGNORECASE))
+
+
+def _by_form(glossary: Sequence[Term]) -> dict[str, Term]:
+    """Each term by what stands before an ending of it; the last of two with the same source counts."""
+    whole = {term.source.lower(): term for term in glossary}
+    return {stem: term for term in whole.values() for stem in _stems(term.source.lower())} | whole
+
+
+def _stems(word: str) -> list[str]:
+    """What its endings are put to: penalty and penaltie(s), vez and vec(es), balón and balon(es)."""
+    stems = [word]
+    for ending, changed in _CHANGED_ENDINGS.items():
+        if word.endswith(ending) and len(word) > len(ending):
+            stems.append(word.removesuffix(ending) + changed)
+    return stems
+
+
+def _any_of(terms: Iterable[str]) -> re.Pattern[str]:
+    return re.compile(_forms_of(terms), re.IGNORECASE)
+
+
+def _forms_of(words: Iterable[str]) -> str:
     """The longest first: a term may be part of another one."""
-    longest = sorted(sources, key=len, reverse=True)
-    return re.compile(rf"(?<!\w)(?P<term>{'|'.join(map(re.escape, longest))}){_INFLECTED}(?!\w)", re.IGNORECASE)
+    stems = {stem for word in words for stem in _stems(word)}
+    longest = sorted(stems, key=lambda stem: (-len(stem), stem))
+    return rf"(?<!\w)(?P<term>{'|'.join(map(re.escape, longest))}){_INFLECTED}(?!\w)"
+
+
+def _target(term: Term) -> str:
+    return term.target or term.source
+
+
+def _said(term: Term, found: re.Match[str], target: str) -> str:
+    """A term as it is to be said for what was found: more of them where there were more."""
+    if not found["plural"]:
+        return _target(term)
+    if not term.target:
+        return term.source + found["plural"]
+    return _plural(term.target, target.partition("-")[0])
+
+
+def _plural(word: str, language: str) -> str:
+    """Of a common noun of one word; names and whole expressions stay as they are."""
+    if not word.isalpha() or not word.islower() or word.endswith("s"):
+        return word
+    if language == "en":
+        if re.search(r"[^aeiou]y$", word):
+            return f"{word[:-1]}ies"
+        return word + ("es" if re.search(r"(x|z|ch|sh)$", word) else "s")
+    if language == "es":
+        if word[-1] in "aeiouáéó":
+            return f"{word}s"
+        return f"{_stems(word)[-1]}es"
+    return word
 
 
 def _mark(number: int) -> str:
     return _MARK + _LETTERS[number // len(_LETTERS) % len(_LETTERS)] + _LETTERS[number % len(_LETTERS)]
 
 
-def _standing(number: int) -> re.Pattern[str]:
-    return re.compile(rf"(?<!\w){_mark(number)}(?!\w)", re.IGNORECASE)
+_ANY_MARK = re.compile(rf"(?<!\w){_MARK}([a-z])([a-z])(?!\w)", re.IGNORECASE)
+
+
+def _number(mark: re.Match[str]) -> int:
+    return _LETTERS.index(mark[1].lower()) * len(_LETTERS) + _LETTERS.index(mark[2].lower())
