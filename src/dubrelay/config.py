@@ -305,6 +305,25 @@ class ApertiumEngine(_Engine):
     kind: Literal["apertium"] = "apertium"
 
 
+class CTranslate2Engine(_Engine):
+    """`model`: the folder of a Marian, NLLB or M2M-100 model that CTranslate2 reads, with its sentencepiece files."""
+
+    kind: Literal["ctranslate2"] = "ctranslate2"
+    model: str
+    family: Literal["auto", "marian", "nllb", "m2m100"] = "auto"
+    pairs: list[tuple[Language, Language]] = []
+    """(source, target); empty: what the model itself names."""
+    device: Device = "cpu"
+    compute_type: Literal["int8", "int8_float16", "float16", "float32"] = "int8"
+    beams: int = Field(4, ge=1, le=10)
+    threads: int = Field(1, ge=1, le=64)
+
+
+class OpenAiChatEngine(OpenAiEngine):
+    kind: Literal["openai-chat"] = "openai-chat"
+    max_tokens: int = Field(512, ge=16, le=32_768)
+
+
 class KokoroEngine(_Engine):
     kind: Literal["kokoro"] = "kokoro"
 
@@ -323,6 +342,8 @@ Engine = (
     | WhisperEngine
     | TranscriptionEngine
     | ApertiumEngine
+    | CTranslate2Engine
+    | OpenAiChatEngine
     | ToEnglishEngine
     | KokoroEngine
     | HibariEngine

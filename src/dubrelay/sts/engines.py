@@ -44,6 +44,8 @@ KINDS: dict[tuple[Stage, str], str] = {
     ("asr", "mock"): "dubrelay.sts.asr.mock:MockAsr",
     ("asr", "chain"): "dubrelay.sts.chain:AsrChain",
     ("mt", "apertium"): "dubrelay.sts.mt.apertium:Apertium",
+    ("mt", "ctranslate2"): "dubrelay.sts.mt.ct2:CTranslate2",
+    ("mt", "openai-chat"): "dubrelay.sts.mt.chat:Chat",
     ("mt", "whisper-to-english"): "dubrelay.sts.mt.to_english:ToEnglish",
     ("mt", "mock"): "dubrelay.sts.mt.mock:MockTranslator",
     ("mt", "chain"): "dubrelay.sts.chain:TranslatorChain",
