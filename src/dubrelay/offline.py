@@ -201,7 +201,7 @@ class Dubbing:
             self._timeline.no_speech(sequence)
             return
         self._timeline.dubbed(sequence, result.dubbed_audio.to_mono(), result.dubbed_audio.sample_rate_hz)
-        self._remember(result)
+        self._remember(sequence, result)
 
     def _request(self, sequence: int, span: Span) -> ProcessRequest:
         samples = self._timeline.phrase_audio(span)[: int(MAX_AUDIO_S * fragment.RATE_HZ)]
@@ -222,5 +222,5 @@ class Dubbing:
         until_s = self._timeline.room_ms(sequence) / 1000 if self._waiting else heard_s
         return max(_LEAST_ROOM_S, min(until_s, seconds(len(span)) + _OVERRUN_S))
 
-    def _remember(self, result: ProcessResult) -> None:
-        self._context = self._context.followed_by(result.transcript, result.translated_text)
+    def _remember(self, sequence: int, result: ProcessResult) -> None:
+        self._context = self._context.followed_by(result.transcript, result.translated_text, sequence)

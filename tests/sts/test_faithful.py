@@ -39,9 +39,13 @@ class Scripted:
 
 
 def asking(
-    mt: Scripted, glossary: Glossary = (), context: Context | None = None, again: Callable[[], bool] = lambda: True
+    mt: Scripted,
+    glossary: Glossary = (),
+    context: Context | None = None,
+    again: Callable[[], bool] = lambda: True,
+    goes_on: bool = True,
 ) -> Asking:
-    return Asking(mt, "en", "es", Wish(context or Context(), glossary), again)
+    return Asking(mt, "en", "es", Wish(context or Context(), glossary, goes_on=goes_on), again)
 
 
 def test_a_phrase_that_has_nothing_to_keep_is_asked_for_once() -> None:
@@ -118,6 +122,12 @@ def test_it_is_translated_by_itself_where_the_whole_would_lose_a_number() -> Non
     assert asking(mt, context=HALF).phrase("3 councils").text == "3 concejos"
 
 
+def test_a_sentence_is_not_gone_on_with_when_a_phrase_is_missing_between() -> None:
+    mt = Scripted(lambda _: "El presidente del consejo dimitió.")
+    assert asking(mt, context=HALF, goes_on=False).phrase("council resigned.").text.startswith("El presidente")
+    assert mt.asked == ["council resigned."]
+
+
 def test_there_is_no_second_call_for_it_when_time_is_short() -> None:
     mt = Scripted(lambda _: "El concejo dimitió.")
     asking(mt, context=HALF, again=lambda: False).phrase("council resigned.")
@@ -162,5 +172,5 @@ def test_apertium_leaves_a_term_where_it_belongs(apertium: Apertium) -> None:
 @pytest.mark.service
 def test_apertium_goes_on_with_a_sentence_that_was_cut(apertium: Apertium) -> None:
     said = apertium.translate("The president said that", "en", "es")
-    wish = Wish(Context(transcript="The president said that", translated_text=said))
+    wish = Wish(Context(transcript="The president said that", translated_text=said), goes_on=True)
     assert Asking(apertium, "en", "es", wish).phrase("the houses are white.").text == "las casas son blancas."

@@ -13,7 +13,7 @@ from dubrelay.sts.chain import TranslatorChain
 from dubrelay.sts.mt.base import NO_WISH, Wish
 from dubrelay.sts.pipeline import Pipeline
 from dubrelay.sts.tts.base import Prepared
-from dubrelay.wire.fragment import ProcessResult
+from dubrelay.wire.fragment import Context, ProcessResult
 from sts_parts import FakeClock, TinyAsr, TinyTranslator, TinyTts, buzz, request_for, tiny_engines, tiny_sts
 
 pytestmark = pytest.mark.unit
@@ -31,9 +31,11 @@ class Terse(TinyTranslator):
         super().__init__(LONG, **options)
         self._short = short
         self.budgets: list[int | None] = []
+        self.wishes: list[Wish] = []
 
     def translate(self, text: str, source: str, target: str, wish: Wish = NO_WISH) -> str:
         self.budgets.append(wish.most_characters)
+        self.wishes.append(wish)
         self._cost()
         return self._text if wish.most_characters is None else self._short()
 
@@ -61,6 +63,15 @@ def test_a_hurried_translation_is_asked_for_again_with_the_characters_there_is_t
     assert result.translated_text == SHORT
     assert result.metadata.notes == [f"shortened: {len(SHORT)} of {len(LONG)} characters"]
     assert result.metadata.tempo == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("before", "goes_on"), [(6, True), (5, False), (None, False)])
+def test_a_phrase_goes_on_only_with_the_one_directly_before_it(before: int | None, goes_on: bool) -> None:
+    mt = Terse()
+    context = Context(transcript="The president of the", translated_text="El presidente del", sequence_number=before)
+    with closing(Pipeline(tiny_engines(TinyAsr("council"), mt, Reads()), tiny_sts(), FakeClock())) as pipeline:
+        pipeline.process(request_for(buzz(4.0), context=context))
+    assert [wish.goes_on for wish in mt.wishes] == [goes_on]
 
 
 def test_one_that_fits_at_the_preferred_tempo_is_left_as_it_is() -> None:

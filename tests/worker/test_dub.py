@@ -89,13 +89,13 @@ def with_services(scenario: Callable[[Client, Service, Service], Awaitable[None]
 def test_an_answer_comes_back_with_all_that_is_known_of_it() -> None:
     async def scenario(service: Service, client: Client) -> None:
         with capture_logs() as lines:
-            answer = await client.ask(context=Context(transcript="before", translated_text="antes"))
+            answer = await client.ask(context=Context(transcript="before", translated_text="antes", sequence_number=6))
         assert isinstance(answer, Dubbed)
         assert (answer.rate_hz, len(answer.samples), answer.translated_text) == (24_000, 24_000, "Hola")
         (request,) = service.requests
         assert request["audio"]["duration_ms"] == 1000
         assert request["max_duration_ms"] == 1_300
-        assert request["context"] == {"transcript": "before", "translated_text": "antes"}
+        assert request["context"] == {"transcript": "before", "translated_text": "antes", "sequence_number": 6}
         assert 4_000 < request["timeout_ms"] < 5_000
         assert service.headers[0]["authorization"] == "Bearer a-secret"
         assert client.metric("worker_sts_rtt_ms_count") == 1

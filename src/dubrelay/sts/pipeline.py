@@ -163,8 +163,9 @@ class Pipeline:
 
     def _asked(self, phrase: Phrase, heard: str, most_characters: int | None, deadline: float) -> Kept:
         """What translation makes of it. Asking again for what was lost may take a quarter of the time that is left."""
-        config = phrase.request.config
-        wish = Wish(phrase.request.context, config.glossary, most_characters)
+        config, context = phrase.request.config, phrase.request.context
+        goes_on = context.sequence_number == phrase.request.sequence_number - 1
+        wish = Wish(context, config.glossary, most_characters, goes_on)
 
         def call() -> Kept:
             began = self._clock()

@@ -93,12 +93,15 @@ class Context(_Shape):
     source_language: Language | None = None
     """With `heard_language` what the metadata of the last answer said; only where the language is detected."""
     heard_language: Language | None = None
+    sequence_number: int | None = Field(None, ge=0, lt=2**63)
+    """Of what was said last in here; a sentence is gone on with only where that is the phrase before."""
 
-    def followed_by(self, transcript: str, translated_text: str) -> Context:
+    def followed_by(self, transcript: str, translated_text: str, sequence_number: int | None = None) -> Context:
         """With what was said next; the oldest of it goes."""
         said = {
             "transcript": f"{self.transcript} {transcript}"[-_REMEMBERED:],
             "translated_text": f"{self.translated_text} {translated_text}"[-_REMEMBERED:],
+            "sequence_number": sequence_number,
         }
         return self.model_copy(update=said)
 

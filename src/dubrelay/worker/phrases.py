@@ -273,7 +273,7 @@ class Phrases:
             with self._lock:
                 self._timeline.put(sequence, dub)
         if desk.speaks_as(self._desk):
-            self._context = self._context.followed_by(answer.transcript, answer.translated_text)
+            self._context = self._context.followed_by(answer.transcript, answer.translated_text, sequence)
 
     # --- what became of a phrase
 

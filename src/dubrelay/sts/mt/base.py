@@ -18,6 +18,8 @@ class Wish:
     glossary: Glossary = ()
     most_characters: int | None = None
     """The translation should not be longer: there is no time to say more."""
+    goes_on: bool = False
+    """The text comes directly after the context: it may go on with its last sentence."""
 
 
 NO_WISH = Wish()

@@ -27,8 +27,8 @@ _TERMS = "Say these terms so:"
 _BEFORE = """\
 The same speaker said before, and it is spoken already; do not translate or repeat it:
 <before>{transcript}</before>
-<spoken>{translated}</spoken>
-The speech goes on from there."""
+<spoken>{translated}</spoken>"""
+_GOES_ON = "The speech goes on from there."
 _SHORTER = """\
 There is little time to say it: the translation may have at most {most} characters. Use shorter words, and
 leave out what matters least; keep names and numbers."""
@@ -82,6 +82,8 @@ def messages(text: str, source: str, target: str, wish: Wish) -> list[Message]:
     if wish.context.transcript.strip():
         before, spoken = _speech(wish.context.transcript), _speech(wish.context.translated_text)
         parts.append(_BEFORE.format(transcript=before, translated=spoken))
+        if wish.goes_on:
+            parts.append(_GOES_ON)
     parts.append(f"<speech>{_speech(text)}</speech>")
     return [{"role": "system", "content": "\n\n".join(rules)}, {"role": "user", "content": "\n\n".join(parts)}]
 
