@@ -63,7 +63,11 @@ def _model(
     vocabulary: list[str],
     kind: Literal["echo", "noise", "stuck"] = "echo",
     add_source_eos: bool = False,
+    first_token_says: dict[str, str] | None = None,
+    after_token_says: dict[str, str] | None = None,
 ) -> None:
+    """`first_token_says`: piece that is said first, by the first token of the source (with a prefix at the target).
+    `after_token_says`: piece that is said in place of the right one after a token of the target."""
     width = len(vocabulary) + POSITIONS
     spec = TransformerSpec.from_config((1, 1), 1)
     for side in (spec.encoder, spec.decoder):
@@ -79,10 +83,16 @@ def _model(
     places = np.eye(POSITIONS, width, len(vocabulary))
     spec.encoder.embeddings[0].weight = tokens.astype(np.float32)
     spec.decoder.embeddings.weight = np.zeros((len(vocabulary), width), np.float32)
+    for token, piece in (first_token_says or {}).items():
+        spec.encoder.embeddings[0].weight[vocabulary.index(token)] = tokens[vocabulary.index(piece)]
+    for token, piece in (after_token_says or {}).items():
+        spec.decoder.embeddings.weight[vocabulary.index(token)] = 50 * tokens[vocabulary.index(piece)]
     for side in (spec.encoder, spec.decoder):
         side.position_encodings.encodings = (4 * places).astype(np.float32)
     projection = spec.decoder.projection
     _linear(projection, tokens)
+    if first_token_says:  # one place later: the place of the prefix is not the decoder's to fill
+        spec.decoder.position_encodings.encodings[1:] = spec.decoder.position_encodings.encodings[:-1].copy()
     if kind == "echo":
         place, token = places.T @ places, tokens.T @ tokens
         _linear(attention.linear[0], 10 * place)

@@ -49,6 +49,18 @@ def test_a_multilingual_model_knows_every_pair_of_its_tokens(
     assert own.translate(TEXT, "es", "en") == TEXT
 
 
+def test_the_model_is_told_the_language_of_the_source(tmp_path: Path) -> None:
+    own = engine(multilingual(tmp_path / "m", NLLB, first_token_says={"eng_Latn": "!"}))
+    assert own.translate("hello world", "en", "es") == "! hello world"
+    assert own.translate("hello world", "pt", "es") == "hello world"
+
+
+def test_the_model_is_told_the_language_of_the_target(tmp_path: Path) -> None:
+    own = engine(multilingual(tmp_path / "m", NLLB, after_token_says={"spa_Latn": "!"}))
+    assert own.translate("The dog", "en", "es") == "!The dog"
+    assert own.translate("The dog", "en", "pt") == "The dog"
+
+
 def test_a_marian_model_with_several_targets_is_told_which(tmp_path: Path) -> None:
     own = engine(marian(tmp_path / "m", [">>spa<<", ">>por<<"]), pairs=[("en", "es"), ("en", "pt")])
     assert own.translate(TEXT, "en", "pt") == TEXT

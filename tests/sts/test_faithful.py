@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from dubrelay.config import ApertiumEngine, Paths, Sts
 from dubrelay.sts.mt.apertium import Apertium
 from dubrelay.sts.mt.base import NO_WISH, Wish
-from dubrelay.sts.mt.faithful import Asking
+from dubrelay.sts.mt.faithful import Asking, while_cheap
 from dubrelay.wire.fragment import Context
 from dubrelay.wire.glossary import Glossary, Term
+from sts_parts import FakeClock
 
 pytestmark = pytest.mark.unit
 
@@ -126,6 +127,19 @@ def test_a_sentence_is_not_gone_on_with_when_a_phrase_is_missing_between() -> No
     mt = Scripted(lambda _: "El presidente del consejo dimitió.")
     assert asking(mt, context=HALF, goes_on=False).phrase("council resigned.").text.startswith("El presidente")
     assert mt.asked == ["council resigned."]
+
+
+@pytest.mark.parametrize(("cost_s", "calls"), [(0.0, 2), (0.9, 2), (1.2, 1)])
+def test_asking_again_may_take_a_quarter_of_the_time_there_is(cost_s: float, calls: int) -> None:
+    clock = FakeClock()
+
+    def slow(_: str) -> str:
+        clock.advance(cost_s)
+        return "un tanto"
+
+    mt = Scripted(slow)
+    asking(mt, GLOSSARY, again=while_cheap(clock, clock() + 8.0)).phrase("a goal")
+    assert len(mt.asked) == calls
 
 
 def test_there_is_no_second_call_for_it_when_time_is_short() -> None:

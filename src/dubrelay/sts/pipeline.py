@@ -28,7 +28,7 @@ from dubrelay.sts.fit import stretch
 from dubrelay.sts.hearing import heard, route_for
 from dubrelay.sts.lanes import RESERVE_S, Clock, Done, Lane, Pace
 from dubrelay.sts.mt.base import Wish, heeds
-from dubrelay.sts.mt.faithful import Asking, Kept
+from dubrelay.sts.mt.faithful import Asking, Kept, never, while_cheap
 from dubrelay.sts.phrase import Phrase
 from dubrelay.sts.route import Engines, while_hearing
 from dubrelay.sts.tts.base import FollowsOriginal, Prepared, Speech, Tts
@@ -38,9 +38,6 @@ T = TypeVar("T")
 
 TEMPO_TOLERANCE = 1.005
 """A dub that is half a percent too long is left as it is: stretching costs more quality than it gains."""
-
-_MT_SHARE = 0.25
-"""Of the time that is left: so much may be spent on asking the translator again."""
 
 
 @dataclass(frozen=True)
@@ -162,20 +159,15 @@ class Pipeline:
         return shorter.text
 
     def _asked(self, phrase: Phrase, heard: str, most_characters: int | None, deadline: float) -> Kept:
-        """What translation makes of it. Asking again for what was lost may take a quarter of the time that is left."""
+        """What translation makes of it."""
         config, context = phrase.request.config, phrase.request.context
         goes_on = context.sequence_number == phrase.request.sequence_number - 1
         wish = Wish(context, config.glossary, most_characters, goes_on)
 
         def call() -> Kept:
-            began = self._clock()
-            left_s = deadline - began
-
-            def again() -> bool:
-                return most_characters is None and 2 * (self._clock() - began) <= _MT_SHARE * left_s
-
-            asking = Asking(phrase.route.mt, phrase.source, config.target_language, wish, again)
-            return asking.phrase(heard)
+            again = never if most_characters else while_cheap(self._clock, deadline)
+            languages = phrase.source, config.target_language
+            return Asking(phrase.route.mt, *languages, wish, again).phrase(heard)
 
         return self._in_lane(phrase, "mt", self._mt, call, deadline)
 

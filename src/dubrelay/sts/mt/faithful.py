@@ -16,6 +16,19 @@ from dubrelay.wire.glossary import Glossary, Term
 Again = Callable[[], bool]
 """Whether there is time to ask the translator once more."""
 
+_SHARE = 0.25
+"""Of the time that is left when translation begins: so much it may take in all, for it to be asked again."""
+
+
+def never() -> bool:
+    return False
+
+
+def while_cheap(clock: Callable[[], float], deadline: float) -> Again:
+    """Made when translation begins. One more call is expected to cost as much as all before."""
+    began = clock()
+    return lambda: 2 * (clock() - began) <= _SHARE * (deadline - began)
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -45,7 +58,7 @@ class Asking:
             return self._checked(text, continued.without_repetition(alone.text, self.wish.context, text))
         if not self.again():
             return alone
-        whole = self.kept(f"{before} {text}", lambda: False)
+        whole = self.kept(f"{before} {text}", never)
         rest = continued.rest(whole.text, self.wish.context)
         other = self._checked(text, rest)
         return other if rest and len(other.notes) <= len(alone.notes) else alone
