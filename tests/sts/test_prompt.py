@@ -64,6 +64,7 @@ def test_whatever_is_said_the_user_message_has_the_same_tags_and_lines(text: str
     system, user = (message["content"] for message in messages(text, "en", "es", wish))
     assert len(re.findall(r"<speech>", user)) == len(re.findall(r"</speech>", user)) == 1
     assert "\n" not in user.partition("<speech>")[2]
+    assert user.count("<") == user.count(">") == (6 if before.strip() else 2)
     assert not re.search(r"^(?!- ).*->", system, re.MULTILINE) or "->" in term
 
 
