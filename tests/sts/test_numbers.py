@@ -26,7 +26,7 @@ pytestmark = pytest.mark.unit
         ("a hundred and one", "en", ["101"]),
         ("at 7:30 and 19:00 on the 21st", "en", ["7:30", "19", "21"]),
         ("siglo XXI", "es", ["21"]),
-        ("no number, none at all, someone, tenor, MIX", "en", []),
+        ("no number, none at all, someone, tenor, MIX, VX, IIII", "en", []),
         ("drei von 3", "de", ["3"]),
     ],
 )

@@ -83,7 +83,7 @@ class Asking:
     def _tried(self, text: str, asked: str, to_hide: Glossary) -> Kept:
         hidden = glossary.hidden(asked, to_hide, self.target)
         translation = self.mt.translate(hidden.text, self.source, self.target, self.wish)
-        return self._checked(text, hidden.shown(translation))
+        return self._checked(text, " ".join(hidden.shown(translation).split()))
 
     def _checked(self, text: str, translation: str) -> Kept:
         """What can be put right without the translator is."""

@@ -22,7 +22,7 @@ _FIGURES = re.compile(
 )
 _ORDINAL = re.compile(r"st|nd|rd|th|\.?[ºª°](?!\w)")
 _DECADE = re.compile(r"'?s\b")
-_ROMAN = re.compile(r"\b(?=[IVX]{2})X{0,3}(?:IX|IV|V?I{0,3})\b")
+_ROMAN = re.compile(r"\b(?=[IVX]{2})X{0,3}(?:IX|IV|V?I{0,3})\b(?<=[IVX])")
 _ROMAN_VALUES = {"I": 1, "V": 5, "X": 10}
 _LARGEST_SPELT = 20
 """Up to here ordinals, and figures in languages whose words are not known, may be written out in the translation."""
