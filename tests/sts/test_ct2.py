@@ -9,7 +9,7 @@ import pytest
 
 from dubrelay.config import CTranslate2Engine, Paths, Sts, validated
 from dubrelay.errors import ConfigError, StartupError, StsError
-from dubrelay.sts.engines import describe, load
+from dubrelay.sts.engines import describe, load, possible_pairs
 from dubrelay.sts.mt.ct2 import CTranslate2
 from dubrelay.sts.mt.pieces import Family, Tokens, family_of
 from sts_parts import tiny_sts
@@ -72,6 +72,12 @@ def test_marian_says_its_pair_where_its_tokenizer_config_does(tmp_path: Path) ->
     assert engine(folder).pairs == {("en", "de")}
 
 
+def test_a_regional_variety_is_its_language_to_the_model(tmp_path: Path) -> None:
+    own = engine(multilingual(tmp_path / "m", NLLB), pairs=[("en", "pt-br")])
+    assert own.pairs == {("en", "pt-br")}
+    assert own.translate(TEXT, "en", "pt-br") == TEXT
+
+
 def test_another_pair_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StsError) as caught:
         engine(multilingual(tmp_path / "m", NLLB)).translate(TEXT, "en", "fr")
@@ -108,6 +114,15 @@ def test_it_loads_by_its_kind_limited_to_its_languages_and_is_described(tmp_path
     (info,) = [info for info in describe(settings, Paths(), engines) if info.name == "nllb"]
     assert (info.loaded, info.device, info.missing) == (True, "cpu", "")
     assert info.languages == ["en-es", "pt-es", "zh-es"]
+
+
+def test_its_pairs_are_known_before_it_is_loaded(tmp_path: Path) -> None:
+    nllb = multilingual(tmp_path / "m", NLLB)
+    own = {"nllb": {"kind": "ctranslate2", "model": str(nllb), "languages": ["es"]}}
+    settings = tiny_sts(mt=["nllb"], engines=own)
+    assert possible_pairs(settings, Paths()) == {("en", "es"), ("pt", "es"), ("zh", "es")}
+    (nllb / "shared_vocabulary.json").write_text("{")
+    assert possible_pairs(settings, Paths()) == frozenset()
 
 
 @pytest.mark.parametrize(

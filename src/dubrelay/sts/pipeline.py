@@ -161,7 +161,8 @@ class Pipeline:
     def _asked(self, phrase: Phrase, heard: str, most_characters: int | None, deadline: float) -> Kept:
         """What translation makes of it."""
         config, context = phrase.request.config, phrase.request.context
-        goes_on = context.sequence_number == phrase.request.sequence_number - 1
+        same_language = context.source_language in (None, phrase.source)
+        goes_on = same_language and context.sequence_number == phrase.request.sequence_number - 1
         wish = Wish(context, config.glossary, most_characters, goes_on)
 
         def call() -> Kept:

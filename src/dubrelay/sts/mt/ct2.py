@@ -53,7 +53,7 @@ class CTranslate2:
             raise StartupError(
                 f"model {name}: {folder} cannot be loaded: {str(e).strip().partition(chr(10))[0]}"
             ) from e
-        self.pairs = self._pairs(options, folder)
+        self.pairs = _pairs(self._tokens, options, folder, f"sts.engines.{name}")
 
     @classmethod
     def missing(cls, options: CTranslate2Engine, paths: Paths) -> str:
@@ -67,6 +67,15 @@ class CTranslate2:
         if options.device == "cuda" and not ctranslate2.get_cuda_device_count():
             return "there is no CUDA device: device must be cpu"
         return ""
+
+    @classmethod
+    def offers(cls, options: CTranslate2Engine, paths: Paths) -> frozenset[tuple[str, str]]:
+        """The pairs, without loading the model; none where it could not be loaded."""
+        folder = Path(options.model)
+        try:
+            return frozenset() if cls.missing(options, paths) else _pairs(_tokens(folder, options), options, folder, "")
+        except (StartupError, OSError, ValueError):
+            return frozenset()
 
     def translate(self, text: str, source: str, target: str, wish: Wish = NO_WISH) -> str:
         if (source, target) not in self.pairs:
@@ -96,21 +105,19 @@ class CTranslate2:
         )
         return [self._target.decode(self._tokens.pieces(result.hypotheses[0])).strip() for result in results]
 
-    def _pairs(self, options: CTranslate2Engine, folder: Path) -> frozenset[tuple[str, str]]:
-        where = f"sts.engines.{self.name}"
-        if self._tokens.family == "marian":
-            own = options.pairs or _pair_named_in(folder)
-            if not own:
-                raise StartupError(f'{where}: {folder} does not say its languages: give pairs, as [["en", "es"]]')
-            return frozenset(own)
-        known = self._tokens.languages()
-        for pair in options.pairs:
-            for language in pair:
-                if language not in known:
-                    raise StartupError(
-                        f"{where}.pairs: the model has no {language!r}; it has {', '.join(sorted(known))}"
-                    )
-        return frozenset(options.pairs) or frozenset((s, t) for s in known for t in known if s != t)
+
+def _pairs(tokens: Tokens, options: CTranslate2Engine, folder: Path, where: str) -> frozenset[tuple[str, str]]:
+    if tokens.family == "marian":
+        own = options.pairs or _pair_named_in(folder)
+        if not own:
+            raise StartupError(f'{where}: {folder} does not say its languages: give pairs, as [["en", "es"]]')
+        return frozenset(own)
+    known = tokens.languages()
+    for pair in options.pairs:
+        for language in pair:
+            if not tokens.knows(language):
+                raise StartupError(f"{where}.pairs: the model has no {language!r}; it has {', '.join(sorted(known))}")
+    return frozenset(options.pairs) or frozenset((s, t) for s in known for t in known if s != t)
 
 
 def _tokens(folder: Path, options: CTranslate2Engine) -> Tokens:

@@ -39,7 +39,11 @@ class Tokens:
 
     def languages(self) -> frozenset[str]:
         """Those that the vocabulary has a token for; of Marian: that can be chosen as a target."""
-        return frozenset(code for code in LANGUAGES if self._token(code) is not None)
+        return frozenset(code for code in LANGUAGES if self.knows(code))
+
+    def knows(self, code: str) -> bool:
+        """Also of a regional code, such as pt-br, by its language."""
+        return self._token(code) is not None
 
     def source(self, pieces: Sequence[str], source: str, target: str) -> list[str]:
         """What the encoder gets. `source`, `target`: our codes, of `languages` unless the family is Marian."""
