@@ -129,7 +129,7 @@ def test_flags_of_the_mock_are_settings(tmp_path: Path) -> None:
         [sys.executable, "-m", "dubrelay", "sts", *arguments], capture_output=True, text=True, cwd=tmp_path, check=False
     )
     assert done.returncode == 2
-    keys = [re.sub(r"^dubrelay: settings: (\S+) = .*", r"\1", line) for line in done.stderr.splitlines()]
+    keys = [re.sub(r"^dubrelay: flag: (\S+) = .*", r"\1", line) for line in done.stderr.splitlines()]
     assert keys == ["sts.faults.fail_status.0", "sts.faults.garbage.0", "sts.faults.drip_rate"]
 
 
