@@ -16,6 +16,7 @@ import uvicorn
 from dubrelay.config import Settings, Sts
 from dubrelay.sts.app import build_app
 from dubrelay.sts.asr.base import Transcript
+from dubrelay.sts.care import Reload
 from dubrelay.sts.mt.base import NO_WISH, Wish
 from dubrelay.sts.route import Engines
 from dubrelay.sts.running import Load
@@ -167,9 +168,11 @@ class Service:
 
 
 @contextmanager
-def service(settings: Settings, load: Load | None = None, ready: bool = True) -> Iterator[Service]:
+def service(
+    settings: Settings, load: Load | None = None, ready: bool = True, reload: Reload | None = None
+) -> Iterator[Service]:
     """The STS service on a free port in a thread of this process; `ready`: once it is warm."""
-    with serving(build_app(settings, load=load) if load else build_app(settings), ready) as running:
+    with serving(build_app(settings, load=load, reload=reload) if load else build_app(settings), ready) as running:
         yield running
 
 

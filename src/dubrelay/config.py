@@ -251,6 +251,8 @@ class _Engine(_Section):
 
     languages: list[Language] | None = None
     """Only these of those that it knows. Of a translator: those that it translates to."""
+    workers: int | None = Field(None, ge=1, le=64)
+    """Calls at once; None: as many as the engine says."""
 
 
 class MockEngine(_Engine):
@@ -362,6 +364,8 @@ class Sts(_Section):
     asr: list[str] = Field(["whisper-tiny.en", "whisper-base"], min_length=1)
     mt: list[str] = Field(["apertium"], min_length=1)
     tts: list[str] = Field(["kokoro", "hibari"], min_length=1)
+    asr_fast: list[str] = []
+    mt_fast: list[str] = []
     tts_fast: list[str] = ["espeak-ng"]
     engines: dict[EngineName, Annotated[Engine, Field(discriminator="kind")]] = {}
     asr_threads: int = Field(1, ge=1, le=64)
@@ -370,6 +374,10 @@ class Sts(_Section):
     max_tempo: float = Field(1.45, ge=1, le=2)
     min_tempo: float = Field(1.0, ge=0.5, le=1)
     max_queue: int = Field(16, ge=1, le=1000)
+    remember_s: float = Field(30.0, ge=0, le=3600)
+    remember_mb: int = Field(64, ge=1, le=100_000)
+    drain_s: float = Field(5.0, ge=0, le=300)
+    cost_per_hour: float = Field(0.0, ge=0, le=1_000_000)
     mock: StsMock = StsMock()
     faults: StsFaults = StsFaults()
 

@@ -66,7 +66,7 @@ def dub_file(
     `out` is there only when it is whole. ConfigError names what is wrong before anything is written.
     """
     length_s = _checked(source, out)
-    quality_only = settings.sts.model_copy(update={"tts_fast": []})
+    quality_only = settings.sts.model_copy(update={"asr_fast": [], "mt_fast": [], "tts_fast": []})
     engines.check_names(quality_only)
     with closing(engines.load(quality_only, settings.paths)) as loaded:
         _require_route(loaded, source_language, target, settings.dub.voice)

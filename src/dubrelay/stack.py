@@ -180,6 +180,8 @@ def _ours(
     argv = (sys.executable, "-m", "dubrelay", command, "--config", os.devnull)
     environ = inherited | to_environ(settings)
     stop_s = settings.orchestrator.stop_timeout_s + _STOP_MARGIN_S  # it stops its workers first
+    if command == "sts":
+        stop_s += settings.sts.drain_s
     verify = verification(settings.sts_client.ca_file)
     return Part(command, argv, environ, base + path, timeout_s, log_dir / f"{command}.log", stop_s, verify)
 

@@ -150,7 +150,11 @@ def test_a_route_that_is_not_there_answers_in_our_shape(mock: Service, method: s
 
 
 def test_health_names_the_pairs(mock: Service) -> None:
-    assert mock.client.get("/health").json() == {"status": "ok", "pairs": [{"source": "*", "target": "*"}]}
+    assert mock.client.get("/health").json() == {
+        "status": "ok",
+        "pairs": [{"source": "*", "target": "*"}],
+        "failing": [],
+    }
 
 
 def test_engines_are_listed(mock: Service) -> None:

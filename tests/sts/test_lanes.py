@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dubrelay.errors import StsError
-from dubrelay.sts.lanes import FIRST_FACTOR, RESERVE_S, SPARE_AFTER_SHED, Lane, Pace
+from dubrelay.sts.lanes import (
+    FIRST_FACTOR,
+    HUNG_LEAST_S,
+    HUNG_TIMES,
+    RESERVE_S,
+    SPARE_AFTER_SHED,
+    Lane,
+    Leave,
+    Pace,
+)
 from sts_parts import FakeClock
 from waiting import wait_for
 
@@ -35,6 +44,20 @@ def test_pace_settles_at_what_speaking_really_costs(true_factor: float, work_s: 
     for _ in range(100):
         pace.learn(work_s, true_factor * work_s)
     assert pace.factor == pytest.approx(true_factor, rel=0.01)
+
+
+def test_what_was_measured_is_what_hardly_any_phrase_exceeds() -> None:
+    pace = Pace()
+    assert pace.measured_s(2.0) == 0
+    for _ in range(100):
+        pace.learn(1.0, 0.1)
+    assert pace.measured_s(2.0) == pytest.approx(0.2)
+    for took_s in [0.1, 0.3] * 50:
+        pace.learn(1.0, took_s)
+    assert 0.3 < pace.measured_s(1.0) < 0.5
+    before = pace.measured_s(1.0)
+    pace.doubt()
+    assert pace.measured_s(1.0) == pytest.approx(0.95 * before)
 
 
 def test_pace_learns_nothing_from_no_sound() -> None:
@@ -180,6 +203,72 @@ def test_a_closed_lane_refuses_what_waits_and_what_comes(lane: Lane) -> None:
     assert [e.code for e in errors] == ["OVERLOADED", "OVERLOADED"]
     with pytest.raises(StsError, match="stopping"):
         lane.run(free_of_cost, time.monotonic() + 5)
+
+
+def test_a_lane_with_two_threads_runs_two_calls_at_once_and_is_free_when_the_first_of_them_ends() -> None:
+    clock = FakeClock()
+    lane = Lane("tts", "test", clock, workers=2)
+    let_go, begun = threading.Event(), []
+
+    def call() -> None:
+        begun.append(1)
+        let_go.wait()
+
+    threads = []
+    for count, cost_s in enumerate((2.0, 3.0), 1):
+        threads.append(threading.Thread(target=lane.run, args=(call, clock() + 60, cost_s), daemon=True))
+        threads[-1].start()
+        wait_for(lambda count=count: len(begun) == count, 5, "the call to begin")
+        assert lane.backlog_s() == (0.0 if count == 1 else 2.0)
+    threads.append(threading.Thread(target=lane.run, args=(call, clock() + 60, 4.0), daemon=True))
+    threads[-1].start()
+    wait_for(lambda: lane.backlog_s() == 3.0, 5, "the third call to wait")
+    clock.advance(1.0)
+    assert lane.backlog_s() == pytest.approx(2.0)
+    let_go.set()
+    for thread in threads:
+        thread.join(5)
+
+
+def test_a_call_that_nobody_wants_any_more_is_not_waited_for(lane: Lane) -> None:
+    let_go, leave, errors = threading.Event(), Leave(), list[StsError]()
+
+    def ask() -> None:
+        try:
+            lane.run(let_go.wait, time.monotonic() + 60, leave=leave)
+        except StsError as e:
+            errors.append(e)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    wait_for(lambda: lane.backlog_s() > 0, 5, "the call to be begun")
+    leave.go()
+    thread.join(5)
+    let_go.set()
+    assert [e.message for e in errors] == ["nobody waits for the answer any more"]
+    with pytest.raises(StsError, match="nobody waits"):
+        lane.run(free_of_cost, time.monotonic() + 5, leave=leave)
+
+
+def test_a_call_hangs_when_it_takes_many_times_what_was_predicted_and_long() -> None:
+    clock, let_go = FakeClock(), threading.Event()
+    lane = Lane("tts", "test", clock)
+    begun = threading.Event()
+
+    def call() -> None:
+        begun.set()
+        let_go.wait()
+
+    thread = threading.Thread(target=lane.run, args=(call, clock() + 900, 10.0), kwargs={"who": "voice"}, daemon=True)
+    thread.start()
+    assert begun.wait(5)
+    clock.advance(max(HUNG_LEAST_S, HUNG_TIMES * 10.0) - 1)
+    assert lane.hung() == ""
+    clock.advance(2)
+    assert lane.hung() == "voice"
+    let_go.set()
+    thread.join(5)
+    assert lane.hung() == ""
 
 
 def free_of_cost() -> None:

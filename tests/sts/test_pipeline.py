@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dubrelay.errors import StsError
-from dubrelay.sts.lanes import RESERVE_S
+from dubrelay.sts.lanes import RESERVE_S, Leave
 from dubrelay.sts.pipeline import Pipeline
+from dubrelay.sts.route import Engines
 from dubrelay.wire.fragment import ProcessRequest, ProcessResult
 from sts_parts import RATE_HZ, FakeClock, TinyAsr, TinyTranslator, TinyTts, buzz, request_for, tiny_engines, tiny_sts
 from waiting import wait_for
@@ -351,3 +352,105 @@ def test_a_closed_pipeline_refuses_with_a_retryable_error() -> None:
     pipeline.close()
     error = error_of(lambda: pipeline.process(PHRASE))
     assert (error.code, error.retryable) == ("OVERLOADED", True)
+
+
+def test_a_recogniser_that_would_be_late_is_replaced_by_the_fast_one_and_the_answer_says_so() -> None:
+    clock = FakeClock()
+    slow, quick = TinyAsr(cost=lambda: clock.advance(1.0)), TinyAsr(cost=lambda: clock.advance(0.05))
+    slow.name, quick.name = "large", "small"  # type: ignore[misc]
+    engines = Engines((slow,), (TinyTranslator(),), (TinyTts(),), (), (quick,))
+    with closing(Pipeline(engines, tiny_sts(), clock)) as pipeline:
+        requests = [request_for(buzz(2.0), timeout_ms=ms) for ms in (3000, 1500, 1300, 1500, 3000)]
+        heard = [pipeline.process(request).metadata for request in requests]
+    # The fourth is as long as the second: the good one comes back only with some to spare.
+    assert [meta.asr_model for meta in heard] == ["large", "large", "small", "small", "large"]
+    assert heard[2].notes == ["fast recogniser: large would have been late"]
+
+
+def test_a_translator_that_would_be_late_is_replaced_by_the_fast_one() -> None:
+    clock = FakeClock()
+    slow, quick = TinyTranslator(cost=lambda: clock.advance(2.0)), TinyTranslator("listo")
+    slow.name, quick.name = "llm", "rules"  # type: ignore[misc]
+    engines = Engines((TinyAsr(),), (slow,), (TinyTts(),), (), (), (quick,))
+    with closing(Pipeline(engines, tiny_sts(), clock)) as pipeline:
+        assert pipeline.process(request_for(buzz(1.0))).metadata.translation_model == "llm"
+        late = pipeline.process(request_for(buzz(1.0), timeout_ms=2200))
+        assert pipeline.meter.spent().hurried == {"asr": 0, "mt": 1, "tts": 0}
+    assert (late.metadata.translation_model, late.translated_text) == ("rules", "listo")
+    assert late.metadata.notes == ["fast translator: llm would have been late"]
+
+
+def test_an_engine_that_takes_several_calls_at_once_is_given_them() -> None:
+    together = threading.Barrier(3, timeout=5)
+    remote = TinyAsr(cost=together.wait)
+    remote.concurrency = 3  # type: ignore[attr-defined]
+    with closing(Pipeline(tiny_engines(remote), tiny_sts())) as pipeline:
+        threads = [threading.Thread(target=pipeline.process, args=(PHRASE,), daemon=True) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+    assert not together.broken, "all three were in the engine at the same time"
+
+
+def test_what_nobody_waits_for_any_more_is_taken_out_of_the_lanes() -> None:
+    let_go, heard = threading.Event(), []
+
+    def hear() -> None:
+        heard.append(1)
+        let_go.wait(20)
+
+    errors: list[StsError] = []
+
+    def wait(leave: Leave) -> None:
+        try:
+            pipeline.process(PHRASE, leave=leave)
+        except StsError as e:
+            errors.append(e)
+
+    with closing(Pipeline(tiny_engines(TinyAsr(cost=hear)), tiny_sts(max_queue=2))) as pipeline:
+        leaves = [Leave(), Leave()]
+        threads = [threading.Thread(target=wait, args=(leave,), daemon=True) for leave in leaves]
+        threads[0].start()
+        wait_for(lambda: heard, 5, "the first phrase to be heard")
+        threads[1].start()
+        wait_for(lambda: refused(pipeline), 5, "both to be inside")
+        for leave, thread in zip(leaves, threads, strict=True):
+            leave.go()
+            thread.join(5)
+            assert not thread.is_alive()
+        let_go.set()
+        assert pipeline.process(PHRASE).status == "success", "their places are free"
+    assert [e.message for e in errors] == ["nobody waits for the answer any more"] * 2
+    assert len(heard) == 2, "the one that waited was never begun"
+
+
+def test_of_a_crowd_as_many_are_taken_as_will_be_in_time_and_the_rest_is_refused_at_once() -> None:
+    """30 phrases come at the same time. Each costs 50 ms, and all have 800."""
+    clock, let_go = FakeClock(), threading.Event()
+
+    def hear() -> None:
+        let_go.wait(20)
+        clock.advance(0.05)
+
+    outcomes: list[str] = []
+
+    def ask(number: int) -> None:
+        try:
+            outcomes.append(pipeline.process(request_for(buzz(1.0), stream_id=f"s{number}", timeout_ms=800)).status)
+        except StsError as e:
+            outcomes.append(e.code)
+
+    with closing(Pipeline(tiny_engines(TinyAsr(cost=hear)), tiny_sts(max_queue=100), clock)) as pipeline:
+        let_go.set()
+        ask(0)  # tells what a phrase costs
+        let_go.clear()
+        threads = [threading.Thread(target=ask, args=(number,), daemon=True) for number in range(1, 31)]
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: pipeline.meter.streams() == 31, 5, "all of them to have come")
+        let_go.set()
+        for thread in threads:
+            thread.join(10)
+    assert set(outcomes) == {"success", "OVERLOADED"}
+    assert 11 <= outcomes.count("success") <= 15

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
@@ -19,7 +19,7 @@ from dubrelay.sts.engines import EngineInfo, describe
 from dubrelay.sts.faults import Instead
 from dubrelay.sts.keys import TooOften
 from dubrelay.sts.metrics import CONTENT_TYPE
-from dubrelay.sts.running import Running
+from dubrelay.sts.running import Running, Status
 from dubrelay.wire.fragment import (
     ENGINES_PATH,
     HTTP_STATUS,
@@ -47,8 +47,13 @@ class Pair(BaseModel):
 
 
 class Health(BaseModel):
-    status: Literal["ok", "loading", "failed"]
+    """`degraded` is 200: everything in `pairs` can be dubbed, but not with every engine. What is neither `ok` nor that
+    is 503."""
+
+    status: Status
     pairs: list[Pair] = []
+    failing: list[str] = []
+    """stage/name of the engines that are being loaded again, or that hang."""
 
 
 class EngineList(BaseModel):
@@ -75,10 +80,10 @@ def add_routes(app: FastAPI, running: Running) -> None:
 
     @app.get("/health", response_model=Health, responses={503: {"model": Health}})
     async def health() -> Response:
-        """200 once the models are loaded and warm."""
-        if running.pipeline is not None:
-            return _json(Health(status="ok", pairs=_pairs(running)))
-        return _json(Health(status="failed" if running.failure else "loading"), 503)
+        """200 once the models are loaded and warm, and as long as phrases can be dubbed."""
+        status, failing = running.status()
+        healthy = status in ("ok", "degraded")
+        return _json(Health(status=status, pairs=_pairs(running), failing=failing), 200 if healthy else 503)
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
@@ -105,15 +110,17 @@ async def _process(running: Running, http: Request) -> Response:
     try:
         client = _client(running, http)
         running.rates.count(client)
+        running.check_open()
         body = await limited(http)
         request = await running.in_pool(parsed, body)
+        running.check_open()
     except ClientDisconnect:
         return _gone(running, None)
     except StsError as e:
         return _refused(running, e, body, client)
     log = _log_of(request, client)
     running.metrics.received(request)
-    with running.metrics.inflight.track_inprogress():
+    with running.metrics.inflight.track_inprogress(), running.counted():
         try:
             result = await _unless_gone(http, running.answer(request, arrived))
         except ClientDisconnect:
@@ -153,7 +160,7 @@ def _client(running: Running, request: Request) -> str:
 
 
 def _dubbed(running: Running, log: logs.Logger, result: ProcessResult) -> Response:
-    running.metrics.answered(result.status, result)
+    running.metrics.answered(result.status)
     meta = result.metadata
     log.info("phrase", status=result.status, stage_ms=meta.stage_ms, voice=meta.tts_model, tempo=meta.tempo)
     log.debug("text", transcript=result.transcript, translated_text=result.translated_text, notes=meta.notes)
@@ -204,7 +211,7 @@ def _error(running: Running, error: StsError, fragment_id: str) -> Response:
     elif isinstance(error, BodyTooLarge):
         status = TOO_LARGE
     elif error.code == "OVERLOADED":
-        headers["Retry-After"] = str(running.retry_after_s())
+        headers["Retry-After"] = str(running.retry_after_s(error))
     elif error.code == "UNAUTHORIZED":
         headers["WWW-Authenticate"] = "Bearer"
     return error_response(error, status, fragment_id, headers)

@@ -11,6 +11,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -23,6 +24,7 @@ from dubrelay.config import Settings
 from dubrelay.errors import EXIT_OK, StsError
 from dubrelay.listening import listening
 from dubrelay.sts.api import add_routes, error_response
+from dubrelay.sts.care import Reload
 from dubrelay.sts.engines import check_names, load
 from dubrelay.sts.running import Load, Running
 from dubrelay.sts.tls import server_context
@@ -32,13 +34,18 @@ GRACEFUL_S = 5
 BACKLOG = 128
 
 
-def build_app(settings: Settings, on_failure: Callable[[], None] = lambda: None, load: Load = load) -> FastAPI:
-    """The service as an ASGI application; its engines load when it starts.
+def build_app(
+    settings: Settings,
+    on_failure: Callable[[], None] = lambda: None,
+    load: Load = load,
+    reload: Reload | None = None,
+) -> FastAPI:
+    """The service as an ASGI application; its engines load when it starts. `reload` loads one again that has failed.
 
     When they cannot be loaded `app.state.running.failure` says why, and `on_failure` is called on the loading thread.
     """
     check_names(settings.sts)
-    running = Running(settings, load, on_failure)
+    running = Running(settings, load, on_failure, reload)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -62,7 +69,9 @@ def serve(settings: Settings) -> None:
     # Before the models are loaded: a port in use is known at once.
     server_socket = listening("sts", settings.sts.host, settings.sts.port)
     app = build_app(settings, lambda: _stop(server))
-    server = uvicorn.Server(
+    running: Running = app.state.running
+    server = Server(
+        running,
         uvicorn.Config(
             app,
             log_config=None,
@@ -74,21 +83,42 @@ def serve(settings: Settings) -> None:
             proxy_headers=False,  # X-Forwarded-* is anybody's word
             ssl_context_factory=(lambda *_: tls) if tls else None,
             timeout_graceful_shutdown=GRACEFUL_S,
-        )
+        ),
     )
-    # uvicorn raises the signal it was stopped by again when it is done: to be asked to stop is exit code 0 here.
+    # Before and after the server's own handling of them: to be asked to stop is exit code 0 here.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _stop(server))
     with server_socket:
         logs.get().info("listening", address=settings.sts.url)
         server.run(sockets=[server_socket])
-    running: Running = app.state.running
     if running.failure is not None:
         raise running.failure
     if not running.idle:
         # The interpreter would destroy the models under the native code that still uses them, and abort.
         logs.get().warning("an engine is still computing, leaving it")
         os._exit(EXIT_OK)
+
+
+class Server(uvicorn.Server):
+    """Ends when it has drained (`Running.drain`) after the first signal, at once after the second."""
+
+    def __init__(self, running: Running, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._running = running
+        self._told = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._running.drains_until is not None:
+            self.should_exit = True
+        self._running.drain()
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._running.drains_until is not None and not self._told:
+            self._told = True
+            logs.get().info("draining", phrases=self._running.inside)
+        if self._running.drained():
+            self.should_exit = True
+        return await super().on_tick(counter)
 
 
 def _stop(server: uvicorn.Server) -> None:

@@ -8,7 +8,7 @@ own; `sts.engines.NAME` makes others, or one that is built in with other options
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from dubrelay.config import (
     MockEngine,
     OpenAiEngine,
     Paths,
+    Settings,
     Sts,
     ToEnglishEngine,
     WhisperEngine,
@@ -34,10 +35,11 @@ from dubrelay.errors import ConfigError, DubrelayError, Stage, StartupError, Sts
 from dubrelay.sts.asr.base import RATE_HZ as ASR_RATE_HZ
 from dubrelay.sts.route import EVERY, Engines, closed
 
-Key = Literal["asr", "mt", "tts", "tts_fast"]
+Key = Literal["asr", "asr_fast", "mt", "mt_fast", "tts", "tts_fast"]
 
-KEYS: tuple[Key, ...] = ("asr", "mt", "tts", "tts_fast")
-STAGE_OF: dict[Key, Stage] = {"asr": "asr", "mt": "mt", "tts": "tts", "tts_fast": "tts"}
+STAGE_OF: dict[Key, Stage] = {
+    "asr": "asr", "asr_fast": "asr", "mt": "mt", "mt_fast": "mt", "tts": "tts", "tts_fast": "tts",
+}  # fmt: skip
 KINDS: dict[tuple[Stage, str], str] = {
     ("asr", "whisper"): "dubrelay.sts.asr.whisper:Whisper",
     ("asr", "openai-transcription"): "dubrelay.sts.asr.transcription:Transcription",
@@ -85,10 +87,10 @@ class EngineInfo(BaseModel):
 
 
 def check_names(settings: Sts) -> None:
-    """ConfigError for the first name in sts.asr, mt, tts or tts_fast that no engine of that stage has."""
-    for key in KEYS:
+    """ConfigError for the first name in a list of engines that no engine of that stage has."""
+    for key, stage in STAGE_OF.items():
         for name in getattr(settings, key):
-            _options(STAGE_OF[key], name, settings, f"sts.{key}")
+            _options(stage, name, settings, f"sts.{key}")
 
 
 def load(settings: Sts, paths: Paths) -> Engines:
@@ -99,10 +101,19 @@ def load(settings: Sts, paths: Paths) -> Engines:
     check_names(settings)
     loading = _Loading(settings, paths)
     try:
-        lists = (tuple(loading.engine(STAGE_OF[key], name) for name in getattr(settings, key)) for key in KEYS)
-        engines = Engines(*lists)
+        engines = _in_lists(settings, loading.engine)
         engines.require_a_pair()
         return engines
+    except BaseException:
+        loading.close()
+        raise
+
+
+def load_one(settings: Settings, stage: Stage, name: str) -> Any:
+    """One engine, made anew and warmed up; a chain with all that it consists of. Raises what `load` does."""
+    loading = _Loading(settings.sts, settings.paths, later=False)
+    try:
+        return loading.engine(stage, name)
     except BaseException:
         loading.close()
         raise
@@ -111,8 +122,7 @@ def load(settings: Sts, paths: Paths) -> Engines:
 def possible_pairs(settings: Sts, paths: Paths) -> frozenset[tuple[str, str]]:
     """What the configured engines will be able to dub, as far as that is known without loading them."""
     check_names(settings)
-    lists = ([_unloaded(STAGE_OF[key], name, settings, paths) for name in getattr(settings, key)] for key in KEYS)
-    return Engines(*(tuple(engine for engine in engines if engine is not None) for engines in lists)).pairs()
+    return _in_lists(settings, lambda stage, name: _unloaded(stage, name, settings, paths)).pairs()
 
 
 def describe(settings: Sts, paths: Paths, engines: Engines | None = None) -> list[EngineInfo]:
@@ -125,11 +135,21 @@ def describe(settings: Sts, paths: Paths, engines: Engines | None = None) -> lis
     ]
 
 
+def _in_lists(settings: Sts, engine: Callable[[Stage, str], Any]) -> Engines:
+    """The engines as the settings list them; those that are None are left out."""
+    lists: dict[Key, tuple[Any, ...]] = {}
+    for key, stage in STAGE_OF.items():
+        made = [engine(stage, name) for name in getattr(settings, key)]
+        lists[key] = tuple(one for one in made if one is not None)
+    return Engines(**lists)
+
+
 class _Loading:
     """Engines made so far: one that stands in two lists is made once."""
 
-    def __init__(self, settings: Sts, paths: Paths) -> None:
-        self._settings, self._paths = settings, paths
+    def __init__(self, settings: Sts, paths: Paths, *, later: bool = True) -> None:
+        """`later`: a service elsewhere need not be there yet."""
+        self._settings, self._paths, self._later = settings, paths, later
         self._made: dict[tuple[Stage, str], Any] = {}
 
     def engine(self, stage: Stage, name: str) -> Any:
@@ -153,10 +173,12 @@ class _Loading:
             else:
                 engine = _class_of(stage, options.kind)(name, options, self._settings, self._paths)
             _limit(stage, engine, options)
+            if options.workers is not None:
+                engine.concurrency = options.workers
             _warm_up(stage, engine)
         except StsError as e:
             # A service elsewhere may be there later; one that says no will say it again.
-            if not (e.retryable and self._elsewhere(stage, options)):
+            if not (e.retryable and self._later and self._elsewhere(stage, options)):
                 closed(engine)
                 raise StartupError(f"sts.{stage}: {name} cannot be used: {e.message}") from e
             logs.get().warning("engine is not there yet", stage=stage, engine=name, message=e.message)

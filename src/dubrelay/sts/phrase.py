@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from dubrelay.config import AUTO
 from dubrelay.errors import StsError
+from dubrelay.sts.admission import Place
 from dubrelay.sts.asr.base import Transcript
+from dubrelay.sts.lanes import Leave
 from dubrelay.sts.route import Route, while_hearing
 from dubrelay.sts.tts.base import Original, Speech
 from dubrelay.wire.fragment import MAX_AUDIO_S, Audio, Metadata, ProcessRequest, ProcessResult
@@ -31,6 +33,13 @@ class Phrase:
     stage_s: dict[str, float] = field(default_factory=dict)
     waited_s: float = 0.0
     notes: list[str] = field(default_factory=list)
+    leave: Leave = field(default_factory=Leave)
+    """Whether anybody still waits for it."""
+    taken_at: float = 0.0
+    in_lanes_s: float = 0.0
+    """Waiting and computing there."""
+    place: Place | None = None
+    """Among the phrases that were taken."""
 
     @classmethod
     def begun(cls, request: ProcessRequest, arrived: float, route: Route, source: str) -> Phrase:

@@ -34,6 +34,9 @@ class Route:
     fast: Tts | None
     """The synthesiser that is asked when `tts` would be late."""
     fast_voice: str
+    fast_asr: Asr | None = None
+    fast_mt: Translator | None = None
+    """Likewise; None: there is no other engine that is faster."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Engines:
     mt: tuple[Translator, ...]
     tts: tuple[Tts, ...]
     tts_fast: tuple[Tts, ...] = ()
+    asr_fast: tuple[Asr, ...] = ()
+    mt_fast: tuple[Translator, ...] = ()
 
     def pairs(self) -> frozenset[Pair]:
         """The pairs (source, target) that can be dubbed end to end."""
@@ -128,9 +133,15 @@ class Engines:
                 f"config.voice_profile = {voice!r}: {target} has default, {offered}",
                 stage="tts",
             )
-        fast = _first(self.tts_fast, lambda engine: can(target, engine.languages))
+        fast = _first(self.tts_fast, lambda engine: engine is not tts and can(target, engine.languages))
         fast_voice = _voice(fast, target, voice) if fast else ""
-        return Route(asr, mt, tts, _voice(tts, target, voice), fast, fast_voice)
+        voice = _voice(tts, target, voice)
+        if while_hearing(mt):
+            return Route(asr, mt, tts, voice, fast, fast_voice)
+        fast_asr = _first(self.asr_fast, lambda engine: engine is not asr and can(source, engine.languages))
+        after = [engine for engine in self.mt_fast if engine is not mt and not while_hearing(engine)]
+        fast_mt = _first(after, lambda engine: translates(engine, source, target))
+        return Route(asr, mt, tts, voice, fast, fast_voice, fast_asr, fast_mt)
 
     def _ears(self, source: str, target: str) -> tuple[Asr | None, Translator | None]:
         """The first translator that some recogniser can hear for, with the first one that can."""
@@ -163,8 +174,8 @@ class Engines:
 
     def loaded(self) -> Iterable[tuple[Stage, Asr | Translator | Tts]]:
         """Each engine once."""
-        yield from (("asr", engine) for engine in self.asr)
-        yield from (("mt", engine) for engine in self.mt)
+        yield from (("asr", engine) for engine in dict.fromkeys((*self.asr, *self.asr_fast)))
+        yield from (("mt", engine) for engine in dict.fromkeys((*self.mt, *self.mt_fast)))
         yield from (("tts", engine) for engine in dict.fromkeys((*self.tts, *self.tts_fast)))
 
     def close(self) -> None:

@@ -71,7 +71,7 @@ class Whisper:
                 device=options.device,
                 compute_type=compute_type,
                 intra_threads=options.threads or settings.asr_threads,
-                inter_threads=1,
+                inter_threads=options.workers or 1,
             )
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as e:  # both libraries raise bare RuntimeError and Exception for a broken file
