@@ -96,6 +96,17 @@ def test_a_second_request_waits_for_the_work_that_goes_on() -> None:
     run(scene)
 
 
+def test_an_answer_that_is_given_again_says_what_it_took_this_time() -> None:
+    async def scene() -> None:
+        service = Service()
+        await service.ask()
+        arrived = service.clock()
+        service.clock.advance(0.25)
+        assert (await service.memory(key_of(PHRASE), PHRASE, arrived)).processing_time_ms == 250
+
+    run(scene)
+
+
 def test_work_is_given_up_when_the_last_one_leaves_and_not_before() -> None:
     async def scene() -> None:
         service = Service(held=True)

@@ -1,5 +1,7 @@
 """Answers that were given are given again: a retry of the same phrase costs nothing.
 
+All of an answer is as it was but `processing_time_ms`, which is this request's.
+
 The same phrase is one with the same fragment_id and everything else but `timeout_ms` the same: a retry has less time
 left. Any other body under a fragment_id is another phrase and is dubbed by itself, so no stream ever gets what another
 one said.
@@ -70,16 +72,20 @@ class Remembering:
         self._forget()
         while True:
             if kept := self._kept.get(key):
-                return kept.result
+                return self._given_again(kept.result, arrived)
             work = self._in_work.get(key)
             if work is None:
                 return await self._joined(self._begun(key, request, arrived), request, arrived)
             try:
-                return await self._joined(work, request, arrived)
+                return self._given_again(await self._joined(work, request, arrived), arrived)
             except StsError as e:
                 # Its own time may be longer than that of the request that the work was begun for.
                 if e.code != "TIMEOUT" or self._left_s(request, arrived) <= 0:
                     raise
+
+    def _given_again(self, result: ProcessResult, arrived: float) -> ProcessResult:
+        """With what it took this time."""
+        return result.model_copy(update={"processing_time_ms": max(0, int(1000 * (self._clock() - arrived)))})
 
     def _begun(self, key: Key, request: ProcessRequest, arrived: float) -> _InWork:
         work = self._in_work[key] = _InWork(key, asyncio.ensure_future(self._answer(request, arrived)))
