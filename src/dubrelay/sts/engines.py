@@ -52,6 +52,8 @@ KINDS: dict[tuple[Stage, str], str] = {
     ("mt", "mock"): "dubrelay.sts.mt.mock:MockTranslator",
     ("mt", "chain"): "dubrelay.sts.chain:TranslatorChain",
     ("tts", "kokoro"): "dubrelay.sts.tts.kokoro:Kokoro",
+    ("tts", "piper"): "dubrelay.sts.tts.piper:Piper",
+    ("tts", "openai-speech"): "dubrelay.sts.tts.openai_speech:OpenAiSpeech",
     ("tts", "hibari"): "dubrelay.sts.tts.hibari:Hibari",
     ("tts", "espeak-ng"): "dubrelay.sts.tts.espeak:Espeak",
     ("tts", "mock"): "dubrelay.sts.tts.mock:MockTts",
@@ -172,6 +174,7 @@ class _Loading:
                 engine = _class_of(stage, options.kind)(name, members)
             else:
                 engine = _class_of(stage, options.kind)(name, options, self._settings, self._paths)
+            self._made[stage, name] = engine  # from here on it is closed when something fails
             _limit(stage, engine, options)
             if options.workers is not None:
                 engine.concurrency = options.workers
