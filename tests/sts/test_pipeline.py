@@ -73,7 +73,7 @@ def test_the_recogniser_always_hears_16_khz(rate_hz: int) -> None:
     [
         (1.0, 2000, 1.0, 1.0, 0),  # shorter than its room: not slowed down
         (2.4, 2000, 1.2, 2.0, 0),  # the voice itself speaks faster
-        (2.8, 2000, 1.4, 2.0, 0),  # 1.3 by the voice, the rest by stretching
+        (2.8, 2000, 1.4, 2.0, 0),  # 1.25 by the voice, the rest by stretching
         (4.0, 2000, 1.45, 4 / 1.45, 759),  # at the fastest tempo allowed; never cut
     ],
 )
@@ -85,6 +85,24 @@ def test_speech_is_fitted_into_its_room(
     assert result.metadata.tempo == pytest.approx(tempo, abs=0.01)
     assert result.dubbed_audio.duration_ms == pytest.approx(1000 * length_s, abs=25)
     assert result.metadata.overflow_ms == pytest.approx(overflow_ms, abs=25)
+
+
+@pytest.mark.parametrize(
+    ("natural_s", "sts", "by_itself"),
+    [
+        (2.2, {}, 1.1),
+        (2.8, {}, 1.25),
+        (4.0, {}, 1.25),
+        (2.8, {"preferred_tempo": 2}, 1.3),
+        (2.8, {"max_tempo": 1.2}, 1.2),
+    ],
+)
+def test_the_voice_itself_hurries_up_to_the_preferred_tempo(
+    natural_s: float, sts: dict[str, Any], by_itself: float
+) -> None:
+    computed_s: list[float] = []
+    dub(request_for(buzz(2.0)), sts, tts=TinyTts(natural_s=natural_s, cost=computed_s.append))
+    assert computed_s == [pytest.approx(natural_s / by_itself)]
 
 
 def test_the_room_is_the_audio_when_none_is_given() -> None:

@@ -297,7 +297,7 @@ class Pipeline:
                 prepared = tts.follow(prepared, phrase.original)
         phrase.spent("tts", self._clock() - began)
         slowest = max(tts.min_tempo, self._settings.min_tempo)
-        fastest = max(slowest, min(tts.max_tempo, self._settings.max_tempo))
+        fastest = max(slowest, min(tts.max_tempo, self._settings.preferred_tempo, self._settings.max_tempo))
         tempo = min(max(prepared.natural_s / phrase.original.room_s, slowest), fastest)
         return _Plan(tts, prepared, tempo)
 
