@@ -174,7 +174,6 @@ class _Loading:
                 engine = _class_of(stage, options.kind)(name, members)
             else:
                 engine = _class_of(stage, options.kind)(name, options, self._settings, self._paths)
-            self._made[stage, name] = engine  # from here on it is closed when something fails
             _limit(stage, engine, options)
             if options.workers is not None:
                 engine.concurrency = options.workers

@@ -28,6 +28,7 @@ RATE_HZ = 24_000
 FRAME_S = 0.025
 _FIRST_PAD_FRAMES = 16
 """With fewer the first syllable is lost."""
+_CLICK = round(0.01 * RATE_HZ)
 _END_FRAMES = (2, 1)
 """Last punctuation and last pad are silence: no time is spent on it."""
 _SOUND_BEYOND_S = 0.07
@@ -97,12 +98,12 @@ class Kokoro:
             language,
             voice,
             natural_s=sum(_sounding_s(sentence.durations) for sentence in sentences),
-            work_s=sum(float(_frames(sentence.durations, 1.0).sum()) * FRAME_S for sentence in sentences),
+            work_s=sum(_computed_s(_frames(sentence.durations, 1.0)) for sentence in sentences),
             payload=sentences,
         )
 
     def speak(self, prepared: Prepared, tempo: float) -> Speech:
-        parts = [trim(self._sound(sentence, tempo), RATE_HZ) for sentence in prepared.payload]
+        parts = [trim(self._sound(sentence, tempo)[_CLICK:], RATE_HZ) for sentence in prepared.payload]
         samples = np.concatenate([np.zeros(0, np.float32), *parts], dtype=np.float32)
         peak = float(np.abs(samples).max(initial=0))
         gain = np.float32(min(1.0, _CEILING / max(peak, 1e-6)))
@@ -174,6 +175,10 @@ def _frames(durations: Floats, tempo: float) -> Floats:
     edges = np.round(np.concatenate([[0], np.cumsum(scaled)]))
     body = np.maximum(np.diff(edges), 1)
     return np.concatenate([[_FIRST_PAD_FRAMES], body, _END_FRAMES]).astype(np.float32)
+
+
+def _computed_s(frames: Floats) -> float:
+    return float(frames.sum() - models.KOKORO_UNHEARD_FRAMES) * FRAME_S
 
 
 def _sounding_s(durations: Floats) -> float:
