@@ -52,7 +52,14 @@ StreamId = Annotated[
         description="1 to 64 letters, digits, _ and -, the first one a letter or digit",
     ),
 ]
-Voice = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="1 to 64 letters, digits, _ . and -")]
+Voice = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9_.-]{1,64}(/[A-Za-z0-9_.-]{1,64})?$",
+        description="1 to 64 letters, digits, _ . and -, or two such names with / between",
+    ),
+]
+"""NAME, or NAME/SPEAKER of a voice that has several."""
 GainDb = Annotated[float, Field(ge=-100, le=0)]
 """-100 is nothing at all."""
 ServiceUrl = Annotated[
@@ -328,6 +335,24 @@ class OpenAiChatEngine(OpenAiEngine):
 
 class KokoroEngine(_Engine):
     kind: Literal["kokoro"] = "kokoro"
+    voices: Path | None = None
+
+
+class PiperEngine(_Engine):
+    kind: Literal["piper"] = "piper"
+    voices: Path
+    noise_scale: float | None = Field(None, ge=0, le=2)
+    noise_w: float | None = Field(None, ge=0, le=2)
+
+
+class OpenAiSpeechEngine(OpenAiEngine):
+    """`voices` by language, the default one first, as the service calls them."""
+
+    kind: Literal["openai-speech"] = "openai-speech"
+    voices: dict[Language, Annotated[list[Voice], Field(min_length=1)]] = Field(min_length=1)
+    response_format: Literal["pcm", "wav"] = "wav"
+    rate_hz: int = Field(24_000, ge=8000, le=48_000)
+    speed: bool = True
 
 
 class HibariEngine(_Engine):
@@ -348,6 +373,8 @@ Engine = (
     | OpenAiChatEngine
     | ToEnglishEngine
     | KokoroEngine
+    | PiperEngine
+    | OpenAiSpeechEngine
     | HibariEngine
     | EspeakEngine
 )
@@ -373,6 +400,7 @@ class Sts(_Section):
     preferred_tempo: float = Field(1.25, ge=1, le=2)
     max_tempo: float = Field(1.45, ge=1, le=2)
     min_tempo: float = Field(1.0, ge=0.5, le=1)
+    loudness_lufs: float = Field(-23.0, ge=-40, le=-10)
     max_queue: int = Field(16, ge=1, le=1000)
     remember_s: float = Field(30.0, ge=0, le=3600)
     remember_mb: int = Field(64, ge=1, le=100_000)

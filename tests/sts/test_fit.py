@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dubrelay.sts.fit import stretch, trim
+from dubrelay.loudness import loudness
+from dubrelay.sts.fit import levelled, stretch, trim
 
 pytestmark = pytest.mark.unit
 
@@ -77,3 +78,22 @@ def test_trimming_takes_the_silence_but_for_20_ms(lead: int, tail: int) -> None:
 def test_trimming_silence_leaves_nothing() -> None:
     assert len(trim(np.full(1000, 0.001, np.float32), RATE_HZ)) == 0
     assert len(trim(np.zeros(0, np.float32), RATE_HZ)) == 0
+
+
+@given(level=st.floats(0.02, 1.0), lufs=st.floats(-30, -18), rate_hz=st.sampled_from([16_000, 22_050, 24_000]))
+def test_speech_is_as_loud_as_it_shall_be(level: float, lufs: float, rate_hz: int) -> None:
+    out = levelled(level * _voice(1.0), rate_hz, lufs)
+    assert loudness(out[:, None], rate_hz) == pytest.approx(lufs, abs=0.05)
+    assert np.abs(out).max() <= 0.8913
+
+
+def test_a_peak_stays_below_minus_1_dbfs_whatever_the_loudness() -> None:
+    click = 0.02 * _voice(1.0)
+    click[5000] = 0.5
+    out = levelled(click, RATE_HZ, -10)
+    assert np.abs(out).max() == pytest.approx(10 ** (-1 / 20), rel=1e-4)
+
+
+def test_silence_is_not_made_loud() -> None:
+    for quiet in (np.zeros(RATE_HZ, np.float32), np.zeros(0, np.float32), np.full(RATE_HZ, 1e-6, np.float32)):
+        assert levelled(quiet, RATE_HZ, -23) is quiet

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dubrelay.errors import StsError
+from dubrelay.loudness import loudness
 from dubrelay.sts.lanes import RESERVE_S, Leave
 from dubrelay.sts.pipeline import Pipeline
 from dubrelay.sts.route import Engines
@@ -72,7 +73,7 @@ def test_the_recogniser_always_hears_16_khz(rate_hz: int) -> None:
     [
         (1.0, 2000, 1.0, 1.0, 0),  # shorter than its room: not slowed down
         (2.4, 2000, 1.2, 2.0, 0),  # the voice itself speaks faster
-        (2.8, 2000, 1.4, 2.0, 0),  # 1.3 by the voice, the rest by stretching
+        (2.8, 2000, 1.4, 2.0, 0),  # 1.25 by the voice, the rest by stretching
         (4.0, 2000, 1.45, 4 / 1.45, 759),  # at the fastest tempo allowed; never cut
     ],
 )
@@ -86,6 +87,24 @@ def test_speech_is_fitted_into_its_room(
     assert result.metadata.overflow_ms == pytest.approx(overflow_ms, abs=25)
 
 
+@pytest.mark.parametrize(
+    ("natural_s", "sts", "by_itself"),
+    [
+        (2.2, {}, 1.1),
+        (2.8, {}, 1.25),
+        (4.0, {}, 1.25),
+        (2.8, {"preferred_tempo": 2}, 1.3),
+        (2.8, {"max_tempo": 1.2}, 1.2),
+    ],
+)
+def test_the_voice_itself_hurries_up_to_the_preferred_tempo(
+    natural_s: float, sts: dict[str, Any], by_itself: float
+) -> None:
+    computed_s: list[float] = []
+    dub(request_for(buzz(2.0)), sts, tts=TinyTts(natural_s=natural_s, cost=computed_s.append))
+    assert computed_s == [pytest.approx(natural_s / by_itself)]
+
+
 def test_the_room_is_the_audio_when_none_is_given() -> None:
     result = dub(request_for(buzz(2.0)), tts=TinyTts(natural_s=2.4))
     assert result.metadata.tempo == pytest.approx(1.2)
@@ -94,6 +113,30 @@ def test_the_room_is_the_audio_when_none_is_given() -> None:
 def test_a_configured_slower_tempo_lets_a_short_dub_fill_its_room() -> None:
     result = dub(request_for(buzz(2.0)), {"min_tempo": 0.9}, tts=TinyTts(natural_s=1.0))
     assert result.metadata.tempo == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("level", [0.02, 1.0, 3.0])
+def test_every_answer_is_equally_loud(level: float) -> None:
+    result = dub(tts=TinyTts(sound=lambda samples: level * samples), sts={"loudness_lufs": -20.0})
+    assert result.dubbed_audio is not None
+    assert loudness(result.dubbed_audio.to_mono()[:, None], 24_000) == pytest.approx(-20, abs=0.1)
+
+
+def test_a_dub_with_room_pauses_where_the_speaker_did() -> None:
+    gap = np.zeros(round(0.3 * RATE_HZ), np.float32)
+    original = np.concatenate([buzz(0.9), gap, buzz(0.9)])
+
+    def with_a_gap(samples: Any) -> Any:
+        samples[round(0.78 * 24_000) : round(0.84 * 24_000)] = 0
+        return samples
+
+    lengths_ms = {}
+    for text in ("buenas noches, buenas tardes", "buenas noches buenas tardes"):
+        engines = {"mt": TinyTranslator(text), "tts": TinyTts(natural_s=1.6, sound=with_a_gap)}
+        result = dub(request_for(original), **engines)
+        assert result.dubbed_audio is not None and result.metadata.tempo == 1.0
+        lengths_ms[text] = result.dubbed_audio.duration_ms
+    assert list(lengths_ms.values()) == [pytest.approx(1840, abs=25), 1600]
 
 
 @pytest.mark.parametrize("refused", ["", "logprob -1.4"])

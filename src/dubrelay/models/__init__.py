@@ -26,8 +26,10 @@ NAMES = tuple(FILES)
 _JOINED = ("whisper-base",)
 """Assembled as whole folders: their engine wants all files side by side."""
 _RECORD = "built-from.json"
-RECIPE = 1
-"""Raised when split.py makes other graphs of the same model."""
+RECIPE = 2
+"""Raised when split.py and fuse.py make other graphs of the same model."""
+KOKORO_UNHEARD_FRAMES = 12
+"""The first ones, of which the speaker makes no sound."""
 
 
 class _Recut(NamedTuple):
@@ -49,7 +51,10 @@ class KokoroFiles(NamedTuple):
     predictor: Path
     """tokens, style, speed -> durations (frames of 25 ms per token, not yet rounded), hidden."""
     speaker: Path
-    """tokens, style, durations (rounded), hidden -> audio of sum(durations) * 600 samples at 24 kHz."""
+    """tokens, style, durations (rounded), hidden -> audio at 24 kHz.
+
+    600 samples a frame, sum(durations) - KOKORO_UNHEARD_FRAMES of them, with a click in the first 10 ms.
+    """
     voices: Path
     vocab: Path
 
@@ -288,7 +293,7 @@ def _recut_anew(model: str, paths: Paths, say: Callable[[str], None]) -> None:
     from dubrelay.models.split import halves, streaming  # noqa: PLC0415  onnx costs 0.3 s and 30 MB: at set-up only
 
     whole = b"".join(_blocks(parts))
-    graphs = halves(whole) if model == "kokoro" else (streaming(whole),)
+    graphs = halves(whole, KOKORO_UNHEARD_FRAMES) if model == "kokoro" else (streaming(whole),)
     for name, graph in zip(made, graphs, strict=True):
         record[name] = hashlib.sha256(graph).hexdigest()
         with _replacing(_built(model, paths) / name) as temporary:

@@ -52,6 +52,8 @@ KINDS: dict[tuple[Stage, str], str] = {
     ("mt", "mock"): "dubrelay.sts.mt.mock:MockTranslator",
     ("mt", "chain"): "dubrelay.sts.chain:TranslatorChain",
     ("tts", "kokoro"): "dubrelay.sts.tts.kokoro:Kokoro",
+    ("tts", "piper"): "dubrelay.sts.tts.piper:Piper",
+    ("tts", "openai-speech"): "dubrelay.sts.tts.openai_speech:OpenAiSpeech",
     ("tts", "hibari"): "dubrelay.sts.tts.hibari:Hibari",
     ("tts", "espeak-ng"): "dubrelay.sts.tts.espeak:Espeak",
     ("tts", "mock"): "dubrelay.sts.tts.mock:MockTts",

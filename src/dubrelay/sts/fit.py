@@ -1,9 +1,11 @@
-"""Speech fitted to its room after it was made: time-stretch and the trimming of silence. Pure."""
+"""Speech fitted to its room after it was made: time-stretch, the trimming of silence, loudness. Pure."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+
+from dubrelay.loudness import SILENT_LUFS, loudness
 
 Mono = npt.NDArray[np.float32]
 
@@ -13,6 +15,7 @@ _SEARCH_RATE_HZ = 8000
 """Where a window fits best is looked for in every n-th sample only; pitch periods are long against that."""
 _SILENCE = 0.008
 _KEPT_SILENCE_S = 0.02
+_PEAK = 10 ** (-1 / 20)
 
 
 def trim(samples: Mono, rate_hz: int) -> Mono:
@@ -61,3 +64,12 @@ def _best_offset(padded: Mono, place: int, continuation: int, size: int, search:
     energy = np.convolve(around * around, np.ones(len(follows), np.float32), "valid")
     best = int(np.argmax(likeness / np.sqrt(np.maximum(energy, 1e-9))))
     return best * step - min(search, place)
+
+
+def levelled(samples: Mono, rate_hz: int, lufs: float) -> Mono:
+    """As loud as `lufs`, measured as one channel, or less loud where a peak would pass -1 dBFS; silence as it is."""
+    own = loudness(samples[:, None], rate_hz)
+    if own <= SILENT_LUFS:
+        return samples
+    peak = max(float(np.abs(samples).max()), 1e-9)
+    return samples * np.float32(min(10 ** ((lufs - own) / 20), _PEAK / peak))

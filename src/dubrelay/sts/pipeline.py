@@ -22,12 +22,13 @@ import soxr
 
 from dubrelay.config import AUTO, Sts
 from dubrelay.errors import Stage, StsError
+from dubrelay.sts import pauses
 from dubrelay.sts.admission import Admission, Way, Ways
 from dubrelay.sts.asr.base import RATE_HZ as ASR_RATE_HZ
 from dubrelay.sts.asr.base import Asr, Transcript
 from dubrelay.sts.care import Care
 from dubrelay.sts.engines import one_line
-from dubrelay.sts.fit import stretch
+from dubrelay.sts.fit import levelled, stretch
 from dubrelay.sts.hearing import heard, route_for
 from dubrelay.sts.lanes import FIRST_FACTOR, RESERVE_S, STAGES, Clock, Lanes, Leave, Pace
 from dubrelay.sts.meter import Meter
@@ -112,7 +113,7 @@ class Pipeline:
                 return phrase.no_speech(heard, self._clock())
             text = self._shortened(phrase, heard.text, self._translate(phrase, heard.text))
             plan, speech = self._speak(phrase, text)
-            speech = self._fit(phrase, speech)
+            speech = self._fit(phrase, speech, heard, text)
             self._around.learn(1.0, self._clock() - phrase.taken_at - phrase.in_lanes_s)
             voice = f"{plan.tts.name}/{plan.prepared.voice}"
             return phrase.dubbed(heard, text, speech, voice, self._clock())
@@ -296,19 +297,27 @@ class Pipeline:
                 prepared = tts.follow(prepared, phrase.original)
         phrase.spent("tts", self._clock() - began)
         slowest = max(tts.min_tempo, self._settings.min_tempo)
-        fastest = max(slowest, min(tts.max_tempo, self._settings.max_tempo))
+        fastest = max(slowest, min(tts.max_tempo, self._settings.preferred_tempo, self._settings.max_tempo))
         tempo = min(max(prepared.natural_s / phrase.original.room_s, slowest), fastest)
         return _Plan(tts, prepared, tempo)
 
-    def _fit(self, phrase: Phrase, speech: Speech) -> Speech:
-        """What the engine's own tempo left too long is stretched; the tempo becomes the one in all."""
+    def _fit(self, phrase: Phrase, speech: Speech, heard: Transcript, text: str) -> Speech:
+        """What the engine's own tempo left too long is stretched; the tempo becomes the one in all.
+
+        Where there is room left, the speaker's pauses are followed; the loudness becomes the one configured.
+        """
         self._in_time(phrase, None)
         began = self._clock()
-        too_long = len(speech.samples) / speech.rate_hz / phrase.original.room_s
+        original, rate_hz = phrase.original, speech.rate_hz
+        too_long = len(speech.samples) / rate_hz / original.room_s
         extra = min(too_long, self._settings.max_tempo / speech.tempo)
+        samples, tempo = speech.samples, speech.tempo
         if extra > TEMPO_TOLERANCE:
-            samples = stretch(speech.samples, speech.rate_hz, extra)
-            speech = Speech(samples, speech.rate_hz, speech.tempo * extra)
+            samples, tempo = stretch(samples, rate_hz, extra), tempo * extra
+        else:
+            spoken = pauses.of_original(original.samples, original.rate_hz, heard.words)
+            samples = pauses.followed(samples, rate_hz, text, spoken, original.room_s)
+        speech = Speech(levelled(samples, rate_hz, self._settings.loudness_lufs), rate_hz, tempo)
         phrase.spent("fit", self._clock() - began)
         self._in_time(phrase, None)
         return speech

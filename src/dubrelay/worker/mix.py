@@ -7,24 +7,21 @@ does not depend on the size of the blocks.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
 from dubrelay import audio, config
 from dubrelay.audio import Samples
+from dubrelay.loudness import SILENT_LUFS, loudness
 from dubrelay.wire.control import Programme
 
 CEILING = audio.gain(-1.5)
 """Between samples a wave may be half a dB higher."""
 _KNEE = audio.gain(-4.5)
 _MOST_DB, _LEAST_DB = 15.0, -12.0
-_SILENT_LUFS = -70.0
-_LOUDNESS_BLOCK = audio.samples_in(0.4)
 _LEAN_FROM = 0.1
 _WINDOW = audio.samples_in(0.02)
 _AUDIBLE = audio.gain(-56)
@@ -164,7 +161,7 @@ def placed(dub: Mono, like: Samples) -> Samples:
     """(n, 2): the dub as loud as the voice it takes the place of, within bounds, from where that voice came."""
     sound = dub[:, None] * _sides(like)
     own, wanted = loudness(sound), loudness(like)
-    gain = audio.gain(min(_MOST_DB, max(_LEAST_DB, wanted - own))) if min(own, wanted) > _SILENT_LUFS else 1.0
+    gain = audio.gain(min(_MOST_DB, max(_LEAST_DB, wanted - own))) if min(own, wanted) > SILENT_LUFS else 1.0
     sound *= np.float32(gain)
     edge = min(_EDGE, len(sound) // 2)
     ramp = np.linspace(0, 1, edge, endpoint=False, dtype=np.float32)[:, None]
@@ -180,46 +177,3 @@ def _sides(voice: Samples) -> Mono:
     lean = max(-1.0, min(1.0, float(np.dot(middle, aside)) / power)) if power > 0 else 0.0
     lean = lean if abs(lean) > _LEAN_FROM else 0.0
     return np.array([1 + lean, 1 - lean], np.float32)
-
-
-def loudness(sound: Samples) -> float:
-    """LUFS of (n, 2) at 48 kHz, pauses not counted; _SILENT_LUFS when nothing is heard.
-
-    Source: ITU-R BS.1770-4: K-weighting, blocks of 400 ms (here by halves, not by quarters), gates at -70 LUFS and
-    10 LU below what is left.
-    """
-    size = min(_LOUDNESS_BLOCK, len(sound))
-    if not size:
-        return _SILENT_LUFS
-    starts = range(0, len(sound) - size + 1, max(1, size // 2))
-    blocks = np.stack([sound[at : at + size] for at in starts])
-    power = np.abs(np.fft.rfft(blocks, axis=1)) ** 2 * _k_weighting(size)[None, :, None]
-    each = 2 * power.sum(axis=(1, 2)) / size**2  # both channels, by Parseval
-    each = each[each > _power(_SILENT_LUFS)]
-    if not len(each):
-        return _SILENT_LUFS
-    return _lufs(each[each > each.mean() / 10].mean())
-
-
-def _lufs(power: float) -> float:
-    return -0.691 + 10 * math.log10(power)
-
-
-def _power(lufs: float) -> float:
-    return float(10 ** ((lufs + 0.691) / 10))
-
-
-@cache
-def _k_weighting(size: int) -> npt.NDArray[np.float64]:
-    """(size // 2 + 1,) gain in power of each bin; the first, which is the mean, has none."""
-    z = np.exp(-2j * np.pi * np.arange(size // 2 + 1) / size)
-    shelf = _biquad(z, (1.53512485958697, -2.69169618940638, 1.19839281085285), (-1.69065929318241, 0.73248077421585))
-    high_pass = _biquad(z, (1.0, -2.0, 1.0), (-1.99004745483398, 0.99007225036621))
-    return np.abs(shelf * high_pass) ** 2
-
-
-def _biquad(
-    z: npt.NDArray[np.complex128], b: tuple[float, float, float], a: tuple[float, float]
-) -> npt.NDArray[np.complex128]:
-    """Response at z^-1."""
-    return (b[0] + b[1] * z + b[2] * z**2) / (1 + a[0] * z + a[1] * z**2)

@@ -1,15 +1,15 @@
-"""Kokoro-82M (int8 ONNX, 24 kHz) speaking Spanish, with the length of the speech chosen before it is made.
+"""Kokoro-82M (int8 ONNX, 24 kHz), with the length of the speech chosen before it is made.
 
 The model runs in two halves. The first predicts how long each phoneme lasts; here those durations are scaled to the
 tempo asked for and handed to the second, whose sound lasts exactly their sum. The phonemes come from the espeak-ng
-program.
+program. The bundled voices are Japanese ones that speak Spanish; a voice pack of the operator's has native ones.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +21,14 @@ from dubrelay import models
 from dubrelay.config import KokoroEngine, Paths, Sts
 from dubrelay.errors import StartupError, StsError
 from dubrelay.sts.fit import trim
-from dubrelay.sts.tts import espeak_ng
+from dubrelay.sts.tts import alphabet, espeak_ng, voicepack
 from dubrelay.sts.tts.base import Prepared, Speech
 
 RATE_HZ = 24_000
 FRAME_S = 0.025
 _FIRST_PAD_FRAMES = 16
 """With fewer the first syllable is lost."""
+_CLICK = round(0.01 * RATE_HZ)
 _END_FRAMES = (2, 1)
 """Last punctuation and last pad are silence: no time is spent on it."""
 _SOUND_BEYOND_S = 0.07
@@ -35,10 +36,9 @@ _SOUND_BEYOND_S = 0.07
 _MAX_TOKENS = 500
 _CEILING = 0.97
 
-_VOICES = ("jm_kumo", "jf_gongitsune")
-_ESPEAK_VOICE = {"es": "es"}
-_ALPHABET = (("\u0361", ""), ("tʃ", "ʧ"), ("dʒ", "ʤ"), ("ts", "ʦ"), ("dz", "ʣ"), ("g", "\u0261"), ("ɫ", "l"), ("-", ""))
-"""espeak-ng's IPA -> Kokoro's letters, where they differ."""
+_BUNDLED_VOICES = ("jm_kumo", "jf_gongitsune")
+_BUNDLED_LANGUAGES = frozenset({"es"})
+"""What was measured with them (WER of what a recogniser hears)."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -54,7 +54,7 @@ class _Sentence:
 
 
 class Kokoro:
-    languages = frozenset(_ESPEAK_VOICE)
+    languages = _BUNDLED_LANGUAGES
     min_tempo = 0.85
     max_tempo = 1.3
     licence = "Apache-2.0"
@@ -67,43 +67,50 @@ class Kokoro:
         self._predictor = _session(files.predictor, threads=1)
         self._speaker = _session(files.speaker, settings.tts_threads)
         self._letters: dict[str, int] = json.loads(files.vocab.read_text(encoding="utf-8"))["vocab"]
-        with np.load(files.voices) as packs:
-            self._styles = {name: packs[name].astype(np.float32).reshape(-1, 256) for name in _VOICES}
+        self._styles, native = _voices(options, files.voices)
+        self.languages = frozenset(alphabet.ESPEAK_VOICE if options.languages else native)
+        if not self.languages:
+            allowed = ", ".join(alphabet.ESPEAK_VOICE)
+            raise StartupError(
+                f"{options.voices or files.voices}: no voice is named for a language ({allowed}): set `languages`"
+            )
         # Two at once would each take twice as long: one after the other serves the first one sooner.
         self._one_at_a_time = threading.Lock()
 
     @classmethod
     def missing(cls, options: KokoroEngine, paths: Paths) -> str:
-        return espeak_ng.missing() or models.missing("kokoro", paths)
+        pack = voicepack.missing(options.voices) if options.voices else ""
+        return espeak_ng.missing() or models.missing("kokoro", paths) or pack
 
     def voices(self, language: str) -> tuple[str, ...]:
-        return _VOICES if language in self.languages else ()
+        """Those that are named for the language first: ef_dora and em_alex for es."""
+        if language not in self.languages:
+            return ()
+        return tuple(sorted(self._styles, key=lambda voice: alphabet.language_of(voice) != language))
 
     def prepare(self, text: str, language: str, voice: str = "default") -> Prepared:
         if language not in self.languages:
             raise StsError("UNSUPPORTED_LANGUAGE", f"kokoro does not speak {language!r} here", stage="tts")
-        voice = voice if voice in _VOICES else _VOICES[0]
-        sentences = [self._predict(tokens, self._styles[voice]) for tokens in self._tokens(text, language)]
+        voice = voice if voice in self._styles else self.voices(language)[0]
+        espeak = alphabet.espeak_voice(language, voice)
+        sentences = [self._predict(tokens, self._styles[voice]) for tokens in self._tokens(text, espeak)]
         return Prepared(
             language,
             voice,
             natural_s=sum(_sounding_s(sentence.durations) for sentence in sentences),
-            work_s=sum(float(_frames(sentence.durations, 1.0).sum()) * FRAME_S for sentence in sentences),
+            work_s=sum(_computed_s(_frames(sentence.durations, 1.0)) for sentence in sentences),
             payload=sentences,
         )
 
     def speak(self, prepared: Prepared, tempo: float) -> Speech:
-        parts = [trim(self._sound(sentence, tempo), RATE_HZ) for sentence in prepared.payload]
+        parts = [trim(self._sound(sentence, tempo)[_CLICK:], RATE_HZ) for sentence in prepared.payload]
         samples = np.concatenate([np.zeros(0, np.float32), *parts], dtype=np.float32)
         peak = float(np.abs(samples).max(initial=0))
         gain = np.float32(min(1.0, _CEILING / max(peak, 1e-6)))
         return Speech(samples * gain, RATE_HZ, tempo)
 
-    def _tokens(self, text: str, language: str) -> list[list[int]]:
-        ipa = espeak_ng.phonemes(text, _ESPEAK_VOICE[language])
-        for theirs, ours in _ALPHABET:
-            ipa = ipa.replace(theirs, ours)
-        ipa = re.sub(r"[\u0329\u032a]", "", ipa)
+    def _tokens(self, text: str, espeak: str) -> list[list[int]]:
+        ipa = alphabet.respelt(espeak_ng.phonemes(text, espeak), espeak)
         if ipa and ipa[-1] not in ".?!…":
             ipa += "."
         parts = [[self._letters[c] for c in part if c in self._letters] for part in _pieces(ipa, _MAX_TOKENS)]
@@ -126,6 +133,14 @@ class Kokoro:
         with self._one_at_a_time:
             sound: Floats = self._speaker.run(None, given)[0]
         return sound.reshape(-1)
+
+
+def _voices(options: KokoroEngine, bundled: Path) -> tuple[voicepack.Styles, Iterable[str]]:
+    """The styles by voice, and the languages that they are for."""
+    styles = voicepack.read(options.voices or bundled)
+    if options.voices is None and set(_BUNDLED_VOICES) <= set(styles):
+        return {name: styles[name] for name in _BUNDLED_VOICES}, _BUNDLED_LANGUAGES
+    return styles, {language for voice in styles if (language := alphabet.language_of(voice))}
 
 
 def _session(path: Path, threads: int) -> ort.InferenceSession:
@@ -160,6 +175,10 @@ def _frames(durations: Floats, tempo: float) -> Floats:
     edges = np.round(np.concatenate([[0], np.cumsum(scaled)]))
     body = np.maximum(np.diff(edges), 1)
     return np.concatenate([[_FIRST_PAD_FRAMES], body, _END_FRAMES]).astype(np.float32)
+
+
+def _computed_s(frames: Floats) -> float:
+    return float(frames.sum() - models.KOKORO_UNHEARD_FRAMES) * FRAME_S
 
 
 def _sounding_s(durations: Floats) -> float:
