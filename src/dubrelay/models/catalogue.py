@@ -26,7 +26,10 @@ from dubrelay.errors import ConfigError
 
 _KINDS = tuple(sorted(options.model_fields["kind"].default for options in get_args(Engine)))
 
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}$")]
+FileName = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}$", description="the plain name of a file, without a folder"),
+]
 """A plain name: it never leaves the model's folder, and is not hidden."""
 
 
@@ -36,10 +39,10 @@ class _Shape(BaseModel):
 
 class ModelFile(_Shape):
     name: FileName
-    url: str = Field(pattern=r"^https?://[^\s/?#@]+/[^\s#]*$")
+    url: str = Field(pattern=r"^https?://[^\s/?#@]+/[^\s#]*$", description="an http or https URL without user")
     size: int = Field(ge=1)
     """Bytes."""
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="64 hexadecimal digits in lower case")
 
 
 class Model(_Shape):
