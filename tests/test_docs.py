@@ -93,6 +93,7 @@ def test_keys_named_in_any_document_exist() -> None:
 
 def test_commands_and_targets_named_in_any_document_exist() -> None:
     commands = {c.name or getattr(c.callback, "__name__", "") for c in app.registered_commands}
+    commands |= {group.name for group in app.registered_groups}
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
         text = document.read_text("utf-8")

@@ -37,7 +37,7 @@ def test_a_package_that_is_missing_or_of_another_version_is_unmet(tmp_path: Path
     assert _run(sys.executable, "scripts/unmet", str(lock)).stdout.split() == ["pytest==0.1", "no-such-package==1.0"]
 
 
-@pytest.mark.parametrize("name", ["build", "runtime", "models", "dev", "mediamtx-build"])
+@pytest.mark.parametrize("name", ["build", "runtime", "models", "dev", "cuda", "mediamtx-build"])
 def test_every_locked_package_has_its_hash(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.lock").read_text("utf-8")
     packages = [

@@ -12,14 +12,17 @@ import signal
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dubrelay import __version__, config, logs
-from dubrelay.config import Mode, Settings, WayIn
+from dubrelay.config import Mode, Paths, Settings, WayIn
 from dubrelay.errors import EXIT_OK, ConfigError, StartupError
 from dubrelay.wire.trace import SoundName
+
+if TYPE_CHECKING:
+    from dubrelay.models.catalogue import Model
 
 DEFAULT_CONFIG = Path("dubrelay.toml")
 EXIT_NOT_DUBBED = 1
@@ -33,6 +36,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+engines_app = typer.Typer(add_completion=False)
+app.add_typer(engines_app, name="engines")
 
 ConfigFile = Annotated[
     Path | None,
@@ -344,20 +350,65 @@ def doctor(
     return EXIT_OK if all(row.ok for row in rows) else StartupError.exit_code
 
 
-@app.command()
+@engines_app.callback(invoke_without_command=True)
 def engines(
+    context: typer.Context,
     assemble: Annotated[bool, typer.Option("--assemble", help="First assemble the bundled models (set-up).")] = False,
     config_file: ConfigFile = None,
     keys: SetKeys = None,
 ) -> int:
-    """List the engines for each stage, and what each would need."""
+    """List the engines for each stage, and what each would need; or pull a model for one."""
     from dubrelay import models  # noqa: PLC0415
 
+    if context.invoked_subcommand is not None:
+        if assemble or config_file or keys:
+            raise ConfigError(f"options belong behind the command: dubrelay engines {context.invoked_subcommand} ...")
+        return EXIT_OK
     settings = settings_from(config_file, keys)
     if assemble:
         models.assemble(settings.paths, _say)
     _show_engines(settings)
     return EXIT_OK
+
+
+@engines_app.command()
+def pull(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Without: which models there are.")] = None,
+    source: Annotated[Path | None, typer.Option("--from", metavar="FILE", help="Another paths.catalogue.")] = None,
+    config_file: ConfigFile = None,
+    keys: SetKeys = None,
+) -> int:
+    """Fetch a model that your catalogue names, and put it in place when its checksums are right."""
+    from dubrelay.models import catalogue  # noqa: PLC0415
+
+    paths = settings_from(config_file, keys, {"paths.catalogue": source}).paths
+    if paths.catalogue is None:
+        raise ConfigError("paths.catalogue is not set: name the file that lists your models, there or by --from FILE")
+    known = catalogue.read(paths.catalogue)
+    if name is None:
+        for each, model in known.items():
+            typer.echo(f"{each}: {model.kind}, {model.licence}, {model.size / 1e6:.1f} MB")
+        return EXIT_OK
+    model = catalogue.chosen(known, name, paths.catalogue)
+    typer.echo(f"{_pulled(name, model, paths)}: {len(model.files)} files, as in the catalogue; licence {model.licence}")
+    return EXIT_OK
+
+
+def _pulled(name: str, model: Model, paths: Paths) -> Path:
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
+
+    from dubrelay.models.pull import pull as fetched  # noqa: PLC0415
+
+    there: dict[str, int] = {}
+    columns = ("{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True) as bar:
+        task = bar.add_task(name, total=model.size)
+
+        def told(file: str, done: int) -> None:
+            there[file] = done
+            bar.update(task, completed=sum(there.values()), description=f"{name}/{file}")
+
+        return fetched(name, model, paths, told)
 
 
 def _show_engines(settings: Settings) -> None:

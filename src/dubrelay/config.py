@@ -107,6 +107,7 @@ class Log(_Section):
 class Paths(_Section):
     state_dir: NamedPath = Path("var")
     models_dir: NamedPath | None = None
+    catalogue: NamedPath | None = None
 
 
 class MediaMtx(_Section):

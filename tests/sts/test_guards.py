@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dubrelay.sts.asr import invented
-from dubrelay.sts.asr.guards import LEAST_LOGPROB_TRANSLATED, refusal
+from dubrelay.sts.asr.guards import LEAST_LOGPROB_TRANSLATED, refusal, written_twice
 
 pytestmark = pytest.mark.unit
 
@@ -87,3 +87,18 @@ def test_data_is_written_as_it_is_compared() -> None:
     data = [*EVERY_STOCK, *invented.STOCK_BEGINNINGS, *invented.CREDITS, *invented.CREDIT_BEGINNINGS]
     assert [phrase for phrase in data if phrase != phrase.lower() or phrase != " ".join(phrase.split())] == []
     assert len(EVERY_STOCK) == len(set(EVERY_STOCK))
+
+
+@pytest.mark.parametrize(
+    ("text", "duration_s", "twice"),
+    [
+        ("Flight 512 Departs from Gate 36. Flight 512 departs from Gate 36.", 3.1, True),
+        ("Flight 512 departs from Gate 36. Flight 512 departs from Gate 36.", 5.8, False),
+        ("Flight 512 departs from Gate 36. Flight 513 departs from Gate 36.", 3.1, False),
+        ("Flight 512 departs from Gate 36.", 1.5, False),
+        ("Come on! Come on!", 0.9, False),
+        ("", 1.0, False),
+    ],
+)
+def test_one_saying_that_is_written_twice_is_told_from_two(text: str, duration_s: float, twice: bool) -> None:
+    assert written_twice(text, duration_s) == twice

@@ -63,6 +63,14 @@ def _word_errors(heard: str, said: str) -> int:
     return row[-1]
 
 
+def test_what_is_said_once_is_heard_once(tiny: Whisper, hibari: Hibari) -> None:
+    """This one is written down twice by the model itself, when there is silence around it."""
+    sound = np.pad(_spoken(hibari, "Flight 512 departs from gate 36.", "en"), (4000, 1600))
+    heard = tiny.transcribe(np.asarray(0.09 * sound / np.sqrt(np.mean(sound**2)), np.float32), "en")
+    assert _letters(heard.text) == "flight 512 departs from gate 36"
+    assert [word.text for word in heard.words] == heard.text.split()
+
+
 def test_english_is_understood_with_the_time_of_each_word(tiny: Whisper, hibari: Hibari) -> None:
     sound = _spoken(hibari, ENGLISH, "en")
     heard = tiny.transcribe(sound, "en")

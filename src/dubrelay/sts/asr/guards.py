@@ -19,6 +19,10 @@ _DOUBTFUL_LOGPROB, _DOUBTFUL_NO_SPEECH = -0.6, 0.6
 _STOCK_LOGPROB, _STOCK_NO_SPEECH = -0.7, 0.2
 _MOST_REPETITION = 2.0
 _MOST_CHARACTERS_PER_S = 30.0
+_MOST_SAID_TWICE_PER_S = 17.0
+"""Characters: a clear speaker has 9 to 16; what Whisper writes twice of one saying came out at 18 to 21."""
+_LEAST_SAID_TWICE = 4
+"""Words. Less is said twice by people, too, and fast."""
 
 _SENTENCE = re.compile(r"[^.!?\u2026\u3002\uff01\uff1f\n]+")
 _NOT_WORD = re.compile(r"[\W_]+")
@@ -56,6 +60,14 @@ def refusal(
     if (_above(no_speech, _STOCK_NO_SPEECH) or _below(logprob, _STOCK_LOGPROB)) and _is_stock(text):
         return "a stock phrase that is heard in noise"
     return ""
+
+
+def written_twice(text: str, duration_s: float) -> bool:
+    """Whether a text is one saying, written down two times: Whisper does that with short sound, and is sure of it."""
+    said = _plain(text).split()
+    half = len(said) // 2
+    doubled = half >= _LEAST_SAID_TWICE and said[:half] == said[half:]
+    return doubled and len(text) / max(duration_s, 0.1) > _MOST_SAID_TWICE_PER_S
 
 
 def _of_itself(text: str, duration_s: float) -> str:

@@ -21,7 +21,7 @@ from dubrelay import models
 from dubrelay.config import Paths, Sts, WhisperEngine
 from dubrelay.errors import StartupError, StsError
 from dubrelay.sts.asr.base import RATE_HZ, Detection, Transcript
-from dubrelay.sts.asr.guards import LEAST_LOGPROB, LEAST_LOGPROB_TRANSLATED, refusal
+from dubrelay.sts.asr.guards import LEAST_LOGPROB, LEAST_LOGPROB_TRANSLATED, refusal, written_twice
 from dubrelay.sts.asr.mel import FRAMES_PER_S, HOP, log_mel
 from dubrelay.wire.fragment import Word
 
@@ -170,6 +170,10 @@ class Whisper:
         end = self._id("<|endoftext|>")
         tokens = [token for token in result.sequences_ids[0] if token < end]
         text = self._tokenizer.decode(tokens).strip()
+        half = len(tokens) // 2
+        if tokens[:half] == tokens[half:] and written_twice(text, duration_s):
+            tokens = tokens[:half]
+            text = self._tokenizer.decode(tokens).strip()
         return _Heard(text, tokens, result.scores[0], result.no_speech_prob)
 
     def _words(self, encoded: Any, heard: _Heard, prompt: list[int], duration_s: float) -> list[Word]:
