@@ -55,7 +55,7 @@ StreamId = Annotated[
 Voice = Annotated[
     str,
     Field(
-        pattern=r"^[A-Za-z0-9_.-]{1,64}(/[A-Za-z0-9_.-]{1,64})?$",
+        pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}(/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63})?$",
         description="1 to 64 letters, digits, _ . and -, or two such names with / between",
     ),
 ]
