@@ -31,7 +31,7 @@ class _Chain(Generic[E]):
     def __init__(self, name: str, engines: Sequence[E]) -> None:
         self.name = name
         self.licence = _licences(engines)
-        self.concurrency = min((getattr(engine, "concurrency", 1) for engine in engines), default=1)
+        self.concurrency: int = getattr(engines[0], "concurrency", 1) if engines else 1
         self.members: list[E] = list(engines)
         self.told: Told = lambda engine, error: None
         self.left_out: Callable[[Any], bool] = lambda engine: False

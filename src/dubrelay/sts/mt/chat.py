@@ -13,6 +13,7 @@ class Chat:
     """Which languages a model knows it does not say: all, unless the options name those it is to translate to."""
 
     licence = "the model's own"
+    concurrency = 4
     pairs = frozenset({("*", "*")})
     shortens = True
     knows_context = True
