@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
@@ -66,7 +67,8 @@ class ModelHost:
                     self.send_header("Content-Range", f"bytes {begin}-{len(body) - 1}/{len(body)}")
                 self.send_header("Content-Length", str(len(body) - begin))
                 self.end_headers()
-                self.wfile.write(body[begin:][: host.break_off_after])
+                with suppress(ConnectionError):  # the client may leave when it has seen how long it is
+                    self.wfile.write(body[begin:][: host.break_off_after])
                 if host.break_off_after is not None:
                     self.close_connection = True
 
