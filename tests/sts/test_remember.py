@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -189,3 +191,20 @@ def test_with_no_time_to_keep_them_answers_are_not_kept() -> None:
         assert [await service.ask(), await service.ask()] == ["answer 1", "answer 2"]
 
     run(scene)
+
+
+def test_an_error_does_not_keep_the_request_it_was_about() -> None:
+    async def go() -> weakref.ref[StsError]:
+        service = Service()
+        service.errors.append(StsError("MODEL_ERROR", "no answer"))
+        try:  # pytest.raises would hold it
+            await service.ask()
+        except StsError as e:
+            return weakref.ref(e)
+        raise AssertionError("no error")
+
+    gc.disable()
+    try:
+        assert asyncio.run(go())() is None
+    finally:
+        gc.enable()

@@ -73,11 +73,10 @@ class Remembering:
         while True:
             if kept := self._kept.get(key):
                 return self._given_again(kept.result, arrived)
-            work = self._in_work.get(key)
-            if work is None:
+            if key not in self._in_work:
                 return await self._joined(self._begun(key, request, arrived), request, arrived)
             try:
-                return self._given_again(await self._joined(work, request, arrived), arrived)
+                return self._given_again(await self._joined(self._in_work[key], request, arrived), arrived)
             except StsError as e:
                 # Its own time may be longer than that of the request that the work was begun for.
                 if e.code != "TIMEOUT" or self._left_s(request, arrived) <= 0:
@@ -102,9 +101,12 @@ class Remembering:
             if not work.waiting and not work.task.done():
                 self._leave(work)
                 work.task.cancel()
-        if not done:
-            raise StsError("TIMEOUT", f"timeout_ms = {request.timeout_ms} was over", retryable=True)
-        return work.task.result()
+        try:
+            if not done:
+                raise StsError("TIMEOUT", f"timeout_ms = {request.timeout_ms} was over", retryable=True)
+            return work.task.result()
+        finally:
+            del work, done  # else an error would hold this frame, which holds it: megabytes until the next collection
 
     def _leave(self, work: _InWork) -> None:
         if self._in_work.get(work.key) is work:
