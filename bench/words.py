@@ -89,8 +89,8 @@ def _spelled(figures: str, language: str) -> str:
     if ":" in figures:
         return " ".join(_whole(int(part), language) for part in figures.split(":") if part.isdecimal() and int(part))
     thousands, point = (",", ".") if language == "en" else (".", ",")
-    if re.fullmatch(rf"\d{{1,3}}(?:\{thousands}\d{{3}})+", figures):
-        return _whole(int(figures.replace(thousands, "")), language)
+    if re.fullmatch(rf"\d{{1,3}}(?:\{thousands}\d{{3}})+|\d{{1,3}}(?:[.,]\d{{3}}){{2,}}", figures):
+        return _whole(int(re.sub(r"[.,]", "", figures)), language)
     whole, _, part = figures.replace(thousands, point).partition(point)
     if not part or not part.isdecimal():
         return " ".join(_whole(int(part), language) for part in re.findall(r"\d+", figures))
