@@ -31,7 +31,17 @@ SIGNS = {
     "es": {"%": "por ciento", "$": "dolares", "€": "euros", "£": "libras", "&": "y"},
 }
 ALIKE = {
-    "en": {"ok": "okay", "mr": "mister", "mrs": "missus", "dr": "doctor", "per cent": "percent"},
+    "en": {
+        "ok": "okay",
+        "mr": "mister",
+        "mrs": "missus",
+        "dr": "doctor",
+        "centre": "center",
+        "defence": "defense",
+        "harbour": "harbor",
+        "metres": "meters",
+        "theatre": "theater",
+    },
     "es": {"un": "uno", "una": "uno", "veintiun": "veintiuno", "veintiuna": "veintiuno", "km": "kilometros"},
 }
 
@@ -44,6 +54,7 @@ def words(text: str, language: str) -> list[str]:
         text = text.replace(sign, f" {word} ")
     text = re.sub(r"\d+(?:[.,:]\d+)*", lambda m: f" {_spelled(m[0], language)} ", text)
     text = re.sub(r"\b([ap])\.? ?m\b\.?", r"\1m", text).replace("per cent", "percent")
+    text = text.replace("halftime", "half time")
     if language == "en":
         text = re.sub(r"\b(hundred|thousand) and\b", r"\1", text)
     else:
@@ -78,8 +89,8 @@ def _spelled(figures: str, language: str) -> str:
     if ":" in figures:
         return " ".join(_whole(int(part), language) for part in figures.split(":") if part.isdecimal() and int(part))
     thousands, point = (",", ".") if language == "en" else (".", ",")
-    if re.fullmatch(rf"\d{{1,3}}(?:\{thousands}\d{{3}})+", figures):
-        return _whole(int(figures.replace(thousands, "")), language)
+    if re.fullmatch(rf"\d{{1,3}}(?:\{thousands}\d{{3}})+|\d{{1,3}}(?:[.,]\d{{3}}){{2,}}", figures):
+        return _whole(int(re.sub(r"[.,]", "", figures)), language)
     whole, _, part = figures.replace(thousands, point).partition(point)
     if not part or not part.isdecimal():
         return " ".join(_whole(int(part), language) for part in re.findall(r"\d+", figures))

@@ -36,6 +36,7 @@ bench = _words()
         ("es", "¿Llegó a las 9:45?", "llego a las nueve cuarenta y cinco"),
         ("es", "doscientas una casas", "201 casas"),
         ("es", "1.250.000 euros", "un millón doscientos cincuenta mil euros"),
+        ("es", "1,450,000 visitantes", "1.450.000 visitantes"),
         ("es", "100 y 116", "cien y ciento dieciséis"),
     ],
 )

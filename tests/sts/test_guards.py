@@ -90,15 +90,18 @@ def test_data_is_written_as_it_is_compared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "duration_s", "twice"),
+    ("text", "once", "duration_s", "twice"),
     [
-        ("Flight 512 Departs from Gate 36. Flight 512 departs from Gate 36.", 3.1, True),
-        ("Flight 512 departs from Gate 36. Flight 512 departs from Gate 36.", 5.8, False),
-        ("Flight 512 departs from Gate 36. Flight 513 departs from Gate 36.", 3.1, False),
-        ("Flight 512 departs from Gate 36.", 1.5, False),
-        ("Come on! Come on!", 0.9, False),
-        ("", 1.0, False),
+        ("Gate 36 is open now. Gate 36 is open now.", "Gate 36 is open now.", 2.0, True),
+        ("Gate 36 Is Open Now. Gate 36 is open now", "Gate 36 Is Open Now.", 1.2, True),
+        ("Gate 36 is open now. Gate 36 is open now.", "Gate 36 is open now.", 4.0, False),
+        ("Gate 36 is open now. Gate 37 is open now.", "Gate 36 is open now.", 2.0, False),
+        ("Gate 36 is open now.", "Gate 36 is", 0.8, False),
+        ("Come on! Come on!", "Come on!", 0.9, False),
+        ("", "", 1.0, False),
     ],
 )
-def test_one_saying_that_is_written_twice_is_told_from_two(text: str, duration_s: float, twice: bool) -> None:
-    assert written_twice(text, duration_s) == twice
+def test_one_saying_that_is_written_twice_is_told_from_two(
+    text: str, once: str, duration_s: float, twice: bool
+) -> None:
+    assert written_twice(text, once, duration_s) == twice

@@ -20,7 +20,7 @@ _STOCK_LOGPROB, _STOCK_NO_SPEECH = -0.7, 0.2
 _MOST_REPETITION = 2.0
 _MOST_CHARACTERS_PER_S = 30.0
 _MOST_SAID_TWICE_PER_S = 17.0
-"""Characters: a clear speaker has 9 to 16; what Whisper writes twice of one saying came out at 18 to 21."""
+"""Characters: a clear speaker has 9 to 16; what Whisper writes twice of one saying came out at 18 to 40."""
 _LEAST_SAID_TWICE = 4
 """Words. Less is said twice by people, too, and fast."""
 
@@ -62,11 +62,10 @@ def refusal(
     return ""
 
 
-def written_twice(text: str, duration_s: float) -> bool:
-    """Whether a text is one saying, written down two times: Whisper does that with short sound, and is sure of it."""
-    said = _plain(text).split()
-    half = len(said) // 2
-    doubled = half >= _LEAST_SAID_TWICE and said[:half] == said[half:]
+def written_twice(text: str, once: str, duration_s: float) -> bool:
+    """Whether `text` is one saying, `once`, two times: Whisper writes that for short sound, and is sure of it."""
+    said = _plain(once).split()
+    doubled = len(said) >= _LEAST_SAID_TWICE and _plain(text).split() == 2 * said
     return doubled and len(text) / max(duration_s, 0.1) > _MOST_SAID_TWICE_PER_S
 
 

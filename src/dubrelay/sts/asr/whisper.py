@@ -170,10 +170,10 @@ class Whisper:
         end = self._id("<|endoftext|>")
         tokens = [token for token in result.sequences_ids[0] if token < end]
         text = self._tokenizer.decode(tokens).strip()
-        half = len(tokens) // 2
-        if tokens[:half] == tokens[half:] and written_twice(text, duration_s):
-            tokens = tokens[:half]
-            text = self._tokenizer.decode(tokens).strip()
+        half = tokens[: (len(tokens) + 1) // 2]  # the second one may lack its full stop
+        once = self._tokenizer.decode(half).strip()
+        if written_twice(text, once, duration_s):
+            text, tokens = once, half
         return _Heard(text, tokens, result.scores[0], result.no_speech_prob)
 
     def _words(self, encoded: Any, heard: _Heard, prompt: list[int], duration_s: float) -> list[Word]:
