@@ -67,6 +67,17 @@ def test_spans_tile_the_timeline_whatever_the_probabilities(ps: list[float], set
     assert all(len(s) <= longest for s in phrases(spans))
 
 
+def test_a_voice_that_begins_in_what_was_given_out_already_begins_with_its_phrase() -> None:
+    """Only frames longer than the pre-roll can do that."""
+    cutter = Cutter(config.Cut(max_phrase_s=1, pre_roll_s=0.1))
+    spans: list[Span] = []
+    for start, end, probability in ((0, 26_000, 0.0), (26_000, 57_600, 1.0), (57_600, 61_600, 1.0)):
+        spans += cutter.push(start, end, probability)
+    spans += cutter.flush()
+    assert [s.voice_start for s in phrases(spans)] == [48_000]
+    assert_tiles(spans, 0, 61_600)
+
+
 @given(st.lists(st.tuples(st.integers(1, 70_000), st.floats(0, 1)), max_size=60), settings_any)
 def test_spans_tile_the_timeline_whatever_the_size_of_frames(
     sizes: list[tuple[int, float]], settings: config.Cut

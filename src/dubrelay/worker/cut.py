@@ -57,7 +57,7 @@ class _Phrase:
 
     @property
     def voice_start(self) -> int:
-        return next((f.start for f in self.frames if f.voiced), self.start)
+        return max(self.start, next((f.start for f in self.frames if f.voiced), self.start))
 
     @property
     def voice_end(self) -> int:
