@@ -43,7 +43,12 @@ class Terse(TinyTranslator):
 class Reads(TinyTts):
     """A tenth of a second for each character."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.read: list[str] = []
+
     def prepare(self, text: str, language: str, voice: str) -> Prepared:
+        self.read.append(text)
         self.natural_s = len(text) / 10
         return super().prepare(text, language, voice)
 
@@ -78,6 +83,15 @@ def test_one_that_fits_at_the_preferred_tempo_is_left_as_it_is() -> None:
     mt = Terse()
     assert dub(mt, room_s=2.1).translated_text == LONG
     assert mt.budgets == [None]
+
+
+@pytest.mark.parametrize(("room_s", "read"), [(3.0, [LONG]), (1.0, [LONG, SHORT])])
+def test_the_voice_makes_each_text_ready_once(room_s: float, read: list[str]) -> None:
+    voice = Reads()
+    engines = tiny_engines(TinyAsr("hello"), Terse(), voice)
+    with closing(Pipeline(engines, tiny_sts(), FakeClock())) as pipeline:
+        pipeline.process(request_for(buzz(room_s)))
+    assert voice.read == read
 
 
 def test_the_preferred_tempo_is_a_setting() -> None:

@@ -111,8 +111,8 @@ class Pipeline:
             heard = self._hear(phrase)
             if not heard.text:
                 return phrase.no_speech(heard, self._clock())
-            text = self._shortened(phrase, heard.text, self._translate(phrase, heard.text))
-            plan, speech = self._speak(phrase, text)
+            text, ready = self._shortened(phrase, heard.text, self._translate(phrase, heard.text))
+            plan, speech = self._speak(phrase, text, ready)
             speech = self._fit(phrase, speech, heard, text)
             self._around.learn(1.0, self._clock() - phrase.taken_at - phrase.in_lanes_s)
             voice = f"{plan.tts.name}/{plan.prepared.voice}"
@@ -243,25 +243,26 @@ class Pipeline:
             raise StsError("MODEL_ERROR", "the translation is empty", stage="mt")
         return translation.text
 
-    def _shortened(self, phrase: Phrase, heard: str, text: str) -> str:
-        """`text`, or a shorter one where the voice would have to hurry: asked for once, if there is time for it."""
+    def _shortened(self, phrase: Phrase, heard: str, text: str) -> tuple[str, _Plan | None]:
+        """`text`, with what the voice made ready of it; or a shorter one where the voice would have to hurry: asked for
+        once, if there is time for it."""
         if not heeds(phrase.route.mt, "shortens"):
-            return text
+            return text, None
         plan = self._planned(phrase, phrase.route.tts, phrase.route.voice, text)
         hurry = plan.prepared.natural_s / phrase.original.room_s / self._settings.preferred_tempo
         pace, waiting_s = self._paces["tts", plan.tts.name], self._lanes.of("tts", plan.tts, fast=False).backlog_s()
         until = phrase.deadline - RESERVE_S - waiting_s - pace.cost_s(plan.work_s)
         if hurry <= 1 or self._clock() + phrase.stage_s["mt"] > until:
-            return text
+            return text, plan
         try:
             work = self._asked(phrase, phrase.route.mt, heard, max(1, int(len(text) / hurry)), until)
             shorter = self._in_lane(phrase, "mt", work, False, until)
         except StsError:
-            return text
+            return text, plan
         if not shorter.text.strip() or len(shorter.text) >= len(text) or set(shorter.notes) - set(phrase.notes):
-            return text
+            return text, plan
         phrase.notes.append(f"shortened: {len(shorter.text)} of {len(text)} characters")
-        return shorter.text
+        return shorter.text, None
 
     def _asked(
         self, phrase: Phrase, mt: Translator, heard: str, most_characters: int | None, deadline: float
@@ -278,13 +279,16 @@ class Pipeline:
 
         return _Work(mt, call, TRANSLATING_S + len(heard) / CHARACTERS_PER_S)
 
-    def _speak(self, phrase: Phrase, text: str) -> tuple[_Plan, Speech]:
+    def _speak(self, phrase: Phrase, text: str, ready: _Plan | None) -> tuple[_Plan, Speech]:
+        """`ready` is what the quality voice has made ready already."""
         self._in_time(phrase, "tts")
         route = phrase.route
 
         def speaking(tts: Tts) -> _Work[tuple[_Plan, Speech]]:
-            voice = route.voice if tts is route.tts else route.fast_voice
-            plan = self._planned(phrase, tts, voice, text)
+            if tts is route.tts:
+                plan = ready or self._planned(phrase, tts, route.voice, text)
+            else:
+                plan = self._planned(phrase, tts, route.fast_voice, text)
             return _Work(tts, lambda: (plan, _spoken(plan)), plan.work_s)
 
         return self._done(phrase, "tts", route.tts, route.fast, speaking)[1]
