@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager
 from typing import Any, Self
 
 import numpy as np
-import uvicorn
 
 from certificates import Certificate
 from dubrelay.wire.fragment import PROCESS_PATH, Audio, Metadata, ProcessResult
+from servers import server_for
 from waiting import wait_for
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -151,17 +151,7 @@ class Service:
 async def serving(certificate: Certificate | None = None) -> AsyncIterator[Service]:
     """With a certificate over https."""
     service = Service()
-    config = uvicorn.Config(
-        service,
-        host="127.0.0.1",
-        port=0,
-        log_level="critical",
-        lifespan="off",
-        timeout_graceful_shutdown=1,
-        ssl_certfile=certificate.file if certificate else None,
-        ssl_keyfile=certificate.key if certificate else None,
-    )
-    server = uvicorn.Server(config)
+    server = server_for(service, certificate)
     task = asyncio.create_task(server.serve())
     await until(lambda: server.started, "the service to start")
     port = server.servers[0].sockets[0].getsockname()[1]

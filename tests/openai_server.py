@@ -11,9 +11,8 @@ from email import message_from_bytes
 from email.policy import HTTP
 from typing import Any, Self
 
-import uvicorn
-
 from certificates import Certificate
+from servers import server_for
 from waiting import wait_for
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -86,19 +85,7 @@ class OpenAiServer:
         self.asked: list[Asked] = []
         self.connections: set[Any] = set()
         self._tls = certificate
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                self._app,
-                interface="asgi3",
-                host="127.0.0.1",
-                port=0,
-                log_level="critical",
-                lifespan="off",
-                timeout_graceful_shutdown=1,
-                ssl_certfile=certificate.file if certificate else None,
-                ssl_keyfile=certificate.key if certificate else None,
-            )
-        )
+        self._server = server_for(self._app, certificate)
         self._thread = threading.Thread(target=self._server.run, name="openai", daemon=True)
 
     @property

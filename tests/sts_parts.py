@@ -21,7 +21,7 @@ from dubrelay.sts.mt.base import NO_WISH, Wish
 from dubrelay.sts.route import Engines
 from dubrelay.sts.running import Load
 from dubrelay.sts.tts.base import Prepared, Speech
-from dubrelay.wire.fragment import Audio, Languages, ProcessRequest
+from dubrelay.wire.fragment import Audio, Languages, ProcessError, ProcessRequest
 from waiting import wait_for
 
 RATE_HZ = 16_000
@@ -174,6 +174,10 @@ def service(
     """The STS service on a free port in a thread of this process; `ready`: once it is warm."""
     with serving(build_app(settings, load=load, reload=reload) if load else build_app(settings), ready) as running:
         yield running
+
+
+def error_of(answer: httpx2.Response) -> ProcessError:
+    return ProcessError.model_validate_json(answer.content)
 
 
 @contextmanager

@@ -26,13 +26,14 @@ from schemathesis.specs.openapi.checks import (
 from dubrelay import logs
 from dubrelay.errors import StartupError, StsError
 from dubrelay.sts.app import build_app
-from dubrelay.wire.fragment import MAX_BODY_BYTES, ProcessError, ProcessResult
+from dubrelay.wire.fragment import MAX_BODY_BYTES, ProcessResult
 from sts_parts import (
     Service,
     TinyAsr,
     TinyTranslator,
     TinyTts,
     buzz,
+    error_of,
     mock_settings,
     request_for,
     service,
@@ -50,10 +51,6 @@ PHRASE = request_for(buzz(1.0))
 def mock() -> Iterator[Service]:
     with service(mock_settings()) as running:
         yield running
-
-
-def error_of(answer: httpx2.Response) -> ProcessError:
-    return ProcessError.model_validate_json(answer.content)
 
 
 def without(body: dict[str, Any], *path: str, **values: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pytest
 from dubrelay.sts import care, lanes
 from dubrelay.sts.engines import load
 from dubrelay.sts.route import Engines
-from dubrelay.wire.fragment import ProcessError, ProcessResult
+from dubrelay.wire.fragment import ProcessResult
 from running_sts import MOCK, RunningSts
 from sts_parts import (
     Service,
@@ -24,6 +24,7 @@ from sts_parts import (
     TinyTranslator,
     TinyTts,
     buzz,
+    error_of,
     mock_settings,
     request_for,
     service,
@@ -34,10 +35,6 @@ from waiting import wait_for
 pytestmark = pytest.mark.service
 
 PHRASE = request_for(buzz(1.0))
-
-
-def error_of(answer: httpx2.Response) -> ProcessError:
-    return ProcessError.model_validate_json(answer.content)
 
 
 def health(running: Service) -> tuple[int, str, list[str]]:
