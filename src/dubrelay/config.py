@@ -451,6 +451,16 @@ class Settings(_Section):
         return self
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """ConfigError when there is no such file, or no TOML in it."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise ConfigError(f"{path}: cannot be read: {e.strerror}") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{path}: not valid TOML: {e}") from e
+
+
 def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Settings:
     """Settings from `path` (TOML; None: defaults), DUBRELAY_* of `environ`, and `overrides` by dotted key.
 
@@ -459,12 +469,7 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     if path is not None:
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as e:
-            raise ConfigError(f"{path}: cannot be read: {e.strerror}") from e
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-            raise ConfigError(f"{path}: not valid TOML: {e}") from e
+        values = read_toml(path)
     for name, text in environ.items():
         if name.startswith(ENV_PREFIX) and name not in _NOT_SETTINGS:
             if "__" not in name:

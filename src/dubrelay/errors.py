@@ -77,3 +77,8 @@ class StsError(DubrelayError):
     def __init__(self, code: StsCode, message: str, *, stage: Stage | None = None, retryable: bool = False) -> None:
         super().__init__(message, code=code, retryable=retryable)
         self.stage = stage
+
+
+def first_line(error: BaseException) -> str:
+    """Of what an exception says; its class where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

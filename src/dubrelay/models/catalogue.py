@@ -15,13 +15,12 @@ There is none built in: a checksum that nobody took is worse than none.
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, field_validator
 
-from dubrelay.config import Engine, EngineName, validated
+from dubrelay.config import Engine, EngineName, read_toml, validated
 from dubrelay.errors import ConfigError
 
 _KINDS = tuple(sorted(options.model_fields["kind"].default for options in get_args(Engine)))
@@ -76,13 +75,7 @@ class _Catalogue(RootModel[dict[EngineName, Model]]):
 
 def read(file: Path) -> dict[str, Model]:
     """The models of a catalogue by name. ConfigError names what is wrong with it, one line each."""
-    try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as e:
-        raise ConfigError(f"{file}: cannot be read: {e.strerror}") from e
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise ConfigError(f"{file}: not valid TOML: {e}") from e
-    models = validated(_Catalogue, values, str(file)).root
+    models = validated(_Catalogue, read_toml(file), str(file)).root
     if not models:
         raise ConfigError(f"{file}: names no model")
     return models

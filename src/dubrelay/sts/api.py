@@ -148,10 +148,8 @@ async def _unless_gone(http: Request, answer: Awaitable[T]) -> T:
     finally:
         answering.cancel()
         leaving.cancel()
-        del (
-            answering,
-            leaving,
-        )  # else an error would hold this frame, which holds it: megabytes until the next collection
+        # Else an error would hold this frame, which holds it: megabytes until the next collection.
+        del answering, leaving
 
 
 def _client(running: Running, request: Request) -> str:

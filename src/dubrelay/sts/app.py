@@ -31,7 +31,6 @@ from dubrelay.sts.tls import server_context
 from dubrelay.wire.fragment import ProcessRequest
 
 GRACEFUL_S = 5
-BACKLOG = 128
 
 
 def build_app(

@@ -106,7 +106,8 @@ class Remembering:
                 raise StsError("TIMEOUT", f"timeout_ms = {request.timeout_ms} was over", retryable=True)
             return work.task.result()
         finally:
-            del work, done  # else an error would hold this frame, which holds it: megabytes until the next collection
+            # Else an error would hold this frame, which holds it: megabytes until the next collection.
+            del work, done
 
     def _leave(self, work: _InWork) -> None:
         if self._in_work.get(work.key) is work:

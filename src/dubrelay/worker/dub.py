@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from dubrelay import config
 from dubrelay.audio import RATE_HZ, time_of
-from dubrelay.errors import StsCode
+from dubrelay.errors import StsCode, first_line
 from dubrelay.logs import Logger
 from dubrelay.trust import verification
 from dubrelay.wire import fragment
@@ -367,7 +367,7 @@ def failure_of(error: Exception) -> PhraseFailed:
     """What any exception of a request means for its phrase: the one place where foreign exceptions are translated."""
     if isinstance(error, PhraseFailed):
         return error
-    text = f"{type(error).__name__}: {(str(error) or type(error).__name__).splitlines()[0]}"
+    text = f"{type(error).__name__}: {first_line(error)}"
     if any(words in text for words in _WITHOUT_TLS):
         text = (
             "the service of an https URL answers without TLS: name it with http in sts_client.urls, or have it use TLS"

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dubrelay.audio import CHANNELS, Samples
-from dubrelay.worker.network import loaded
+from dubrelay.models.network import loaded
 
 FRAME = 480
 DELAY = 3 * FRAME

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dubrelay.worker.network import loaded
+from dubrelay.models.network import loaded
 
 RATE_HZ = 16_000
 FRAME = 512

@@ -19,7 +19,8 @@ from tokenizers import Tokenizer
 
 from dubrelay import models
 from dubrelay.config import Paths, Sts, WhisperEngine
-from dubrelay.errors import StartupError, StsError
+from dubrelay.errors import StartupError, StsError, first_line
+from dubrelay.sts import cuda
 from dubrelay.sts.asr.base import RATE_HZ, Detection, Transcript
 from dubrelay.sts.asr.guards import LEAST_LOGPROB, LEAST_LOGPROB_TRANSLATED, refusal, written_twice
 from dubrelay.sts.asr.mel import FRAMES_PER_S, HOP, log_mel
@@ -75,7 +76,7 @@ class Whisper:
             )
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as e:  # both libraries raise bare RuntimeError and Exception for a broken file
-            raise StartupError(f"model {name}: {folder} cannot be loaded: {_first_line(e)}") from e
+            raise StartupError(f"model {name}: {folder} cannot be loaded: {first_line(e)}") from e
         _refuse_other_analysis(name, folder, self._model.n_mels)
         self.detects = self._model.is_multilingual
         needed = (*_ALWAYS_NEEDED, *(("<|transcribe|>", "<|translate|>") if self.detects else ()))
@@ -88,7 +89,7 @@ class Whisper:
         absent = [] if options.model in _BUNDLED else _absent(Path(options.model))
         if absent:
             return f"{options.model} has no {', '.join(absent)}"
-        if options.device == "cuda" and not _cuda_devices():
+        if options.device == "cuda" and not cuda.devices():
             return "device = 'cuda': there is no CUDA device here; allowed: 'cpu'"
         return models.missing(options.model, paths) if options.model in _BUNDLED else ""
 
@@ -229,20 +230,12 @@ def _refuse_other_analysis(name: str, folder: Path, bands: int) -> None:
 
 def _refuse_unable(name: str, device: str, compute_type: str) -> None:
     """StartupError when the device cannot compute so, naming what it can."""
-    if device == "cuda" and not _cuda_devices():
+    if device == "cuda" and not cuda.devices():
         raise StartupError(f"model {name}: device = 'cuda': there is no CUDA device here; allowed: 'cpu'")
     able = ctranslate2.get_supported_compute_types(device)
     if compute_type not in able:
         allowed = " ".join(sorted(able & {"int8", "int8_float16", "float16", "float32"}))
         raise StartupError(f"model {name}: compute_type = {compute_type!r}: this {device} cannot; allowed: {allowed}")
-
-
-def _cuda_devices() -> int:
-    try:
-        count: int = ctranslate2.get_cuda_device_count()
-    except RuntimeError:
-        return 0
-    return count
 
 
 def _vocabulary(model: str, paths: Paths) -> list[str]:
@@ -258,7 +251,3 @@ def _vocabulary(model: str, paths: Paths) -> list[str]:
 def _languages(words: Iterable[str]) -> frozenset[str]:
     names = (re.fullmatch(r"<\|([a-z]{2,3})\|>", word) for word in words)
     return frozenset(match[1] for match in names if match)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -10,7 +10,8 @@ import ctranslate2
 import sentencepiece
 
 from dubrelay.config import CTranslate2Engine, Paths, Sts
-from dubrelay.errors import StartupError, StsError
+from dubrelay.errors import StartupError, StsError, first_line
+from dubrelay.sts import cuda
 from dubrelay.sts.mt.base import NO_WISH, Wish
 from dubrelay.sts.mt.pieces import Family, Tokens, family_of
 from dubrelay.sts.mt.plausible import objection
@@ -50,9 +51,7 @@ class CTranslate2:
         except StartupError:
             raise
         except Exception as e:  # both libraries raise bare RuntimeError, ValueError and OSError for a broken file
-            raise StartupError(
-                f"model {name}: {folder} cannot be loaded: {str(e).strip().partition(chr(10))[0]}"
-            ) from e
+            raise StartupError(f"model {name}: {folder} cannot be loaded: {first_line(e)}") from e
         self.pairs = _pairs(self._tokens, options, folder, f"sts.engines.{name}")
 
     @classmethod
@@ -64,7 +63,7 @@ class CTranslate2:
             return f"{folder} has no vocabulary (shared_vocabulary.json or the like)"
         if _sentencepiece_files(folder) is None:
             return f"{folder} has no sentencepiece model: source.spm and target.spm, or one *.model (or *.spm)"
-        if options.device == "cuda" and not ctranslate2.get_cuda_device_count():
+        if options.device == "cuda" and not cuda.devices():
             return "there is no CUDA device: device must be cpu"
         return ""
 

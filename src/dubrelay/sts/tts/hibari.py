@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from dubrelay import models
 from dubrelay.config import HibariEngine, Paths, Sts
-from dubrelay.errors import StartupError, StsError
+from dubrelay.errors import StartupError, StsError, first_line
 from dubrelay.sts.fit import stretch, trim
 from dubrelay.sts.tts.base import Prepared, Speech
 
@@ -33,7 +33,7 @@ class Hibari:
         try:
             self._library = hibari.Hibari(voice=_VOICE, model=str(model), threads=1)
         except Exception as e:  # ONNX Runtime's own classes, one per status
-            raise StartupError(f"{model} cannot be loaded: {str(e).splitlines()[0]}") from e
+            raise StartupError(f"{model} cannot be loaded: {first_line(e)}") from e
         self._rate_hz = int(self._library.sample_rate)
         self._lock = threading.Lock()
         self._say("Ready.")  # loads the dictionaries

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from dubrelay import models
 from dubrelay.config import KokoroEngine, Paths, Sts
 from dubrelay.errors import StartupError, StsError
+from dubrelay.models.network import loaded
 from dubrelay.sts.fit import trim
 from dubrelay.sts.tts import alphabet, espeak_ng, voicepack
 from dubrelay.sts.tts.base import Prepared, Speech
@@ -64,8 +64,8 @@ class Kokoro:
         if absent := espeak_ng.missing():
             raise StartupError(absent)
         files = models.kokoro(paths)
-        self._predictor = _session(files.predictor, threads=1)
-        self._speaker = _session(files.speaker, settings.tts_threads)
+        self._predictor = loaded(files.predictor)
+        self._speaker = loaded(files.speaker, threads=settings.tts_threads)
         self._letters: dict[str, int] = json.loads(files.vocab.read_text(encoding="utf-8"))["vocab"]
         self._styles, native = _voices(options, files.voices)
         self.languages = frozenset(alphabet.ESPEAK_VOICE if options.languages else native)
@@ -141,19 +141,6 @@ def _voices(options: KokoroEngine, bundled: Path) -> tuple[voicepack.Styles, Ite
     if options.voices is None and set(_BUNDLED_VOICES) <= set(styles):
         return {name: styles[name] for name in _BUNDLED_VOICES}, _BUNDLED_LANGUAGES
     return styles, {language for voice in styles if (language := alphabet.language_of(voice))}
-
-
-def _session(path: Path, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # With spinning two threads are 5-10 % faster on a quiet machine; on a busy one they take a fifth more of it.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as e:  # ONNX Runtime's own classes, one per status
-        raise StartupError(f"{path} cannot be loaded: {str(e).splitlines()[0]}") from e
 
 
 def _pieces(ipa: str, longest: int) -> list[str]:

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 from pydantic import BaseModel, Field, ValidationError
 
 from dubrelay.config import Paths, PiperEngine, Sts
 from dubrelay.errors import StartupError, StsError
+from dubrelay.models.network import loaded
 from dubrelay.sts.fit import trim
 from dubrelay.sts.tts import espeak_ng
 from dubrelay.sts.tts.base import Prepared, Speech
@@ -217,16 +217,8 @@ def _language(read: _Json) -> str:
     return code if re.fullmatch(r"[a-z]{2,3}", code) else ""
 
 
-def _session(path: Path, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as e:  # ONNX Runtime's own classes, one per status
-        raise StartupError(f"{path} cannot be loaded: {str(e).splitlines()[0]}") from e
+def _session(path: Path, threads: int) -> Any:
+    session = loaded(path, threads=threads)
     if not {"input", "input_lengths", "scales"} <= {given.name for given in session.get_inputs()}:
         raise StartupError(f"{path} is no voice of Piper: it must take input, input_lengths and scales")
     return session

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dubrelay.errors import StartupError
+from dubrelay.errors import StartupError, first_line
 
 STYLE = 256
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -47,8 +47,7 @@ def _one(path: Path) -> Styles:
     try:
         tables = _tables(path)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as e:
-        detail = str(e).partition("\n")[0] or type(e).__name__
-        raise StartupError(f"voices: {path} is no voice pack: {detail}") from e
+        raise StartupError(f"voices: {path} is no voice pack: {first_line(e)}") from e
     if not tables:
         raise StartupError(f"voices: {path} has no voices")
     return {name: _checked(path, name, table) for name, table in tables.items()}
