@@ -70,6 +70,19 @@ ServiceUrl = Annotated[
     ),
 ]
 """What a pattern allows is said by its description where a value is refused."""
+
+
+class Term(BaseModel):
+    """How a word or name is to be said."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str = Field(min_length=1, max_length=100)
+    target: str = Field("", max_length=100)
+    """Empty: as the source."""
+
+
+Glossary = Annotated[tuple[Term, ...], Field(max_length=200)]
 Mode = Literal["dub", "bypass"]
 InputProtocol = Literal["rtmp", "rtsp", "srt"]
 WayIn = Literal["auto", InputProtocol]
@@ -428,6 +441,47 @@ class Sts(_Section):
         return self
 
 
+DestinationName = Annotated[
+    str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$", description="1 to 32 lower-case letters, digits and -")
+]
+_DESTINATION = re.compile(r"(rtmps?|srt|whips?)://[^\s/?#]+\S*")
+
+
+class Destination(_Section):
+    """Where `out` is forwarded to. `url` holds the key that the destination gave."""
+
+    name: DestinationName
+    url: SecretStr
+
+    @field_validator("url")
+    @classmethod
+    def _known_scheme(cls, url: SecretStr) -> SecretStr:
+        if not _DESTINATION.fullmatch(url.get_secret_value()):
+            raise ValueError("must be an rtmp, rtmps, srt, whip or whips URL without spaces")
+        return url
+
+
+class Stream(_Section):
+    """What is different for one stream. None: as the sections say for all."""
+
+    mode: Mode | None = None
+    source_language: SourceLanguage | None = None
+    target_language: Language | None = None
+    voice: Voice | None = None
+    fallback: Fallback | None = None
+    floor_gain_db: GainDb | None = None
+    original_gain_db: GainDb | None = None
+    glossary: Glossary = ()
+    destinations: Annotated[tuple[Destination, ...], Field(max_length=16)] = ()
+
+    @field_validator("destinations")
+    @classmethod
+    def _each_name_once(cls, destinations: tuple[Destination, ...]) -> tuple[Destination, ...]:
+        if len({destination.name for destination in destinations}) < len(destinations):
+            raise ValueError("each destination needs a name of its own")
+        return destinations
+
+
 class Settings(_Section):
     log: Log = Log()
     paths: Paths = Paths()
@@ -440,6 +494,7 @@ class Settings(_Section):
     trace: Trace = Trace()
     sts_client: StsClient = StsClient()
     sts: Sts = Sts()
+    streams: dict[StreamId, Stream] = {}
 
     @model_validator(mode="after")
     def _phrase_fits_latency(self) -> Self:
@@ -472,11 +527,11 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
         values = read_toml(path)
     for name, text in environ.items():
         if name.startswith(ENV_PREFIX) and name not in _NOT_SETTINGS:
-            if "__" not in name:
+            keys = name.removeprefix(ENV_PREFIX).lower().split("__")
+            if len(keys) == 1 and keys != ["streams"]:
                 raise ConfigError(
                     f"environment {name}: a setting is named {ENV_PREFIX}SECTION__KEY, with two underscores"
                 )
-            keys = name.removeprefix(ENV_PREFIX).lower().split("__")
             _put(values, keys, from_text(text), f"environment {name}")
             origins[".".join(keys)] = f"environment {name}"
     for key, value in (overrides or {}).items():
@@ -556,7 +611,7 @@ def _origin(key: str, origins: Mapping[str, str]) -> str:
 
 def _shown(key: str, value: object) -> str:
     """A wrong value as people may see it: no secret, and no more of it than is needed to know it again."""
-    if key.endswith(("key", "token")):
+    if key.endswith(("key", "token")) or ".destinations." in key:
         return "***"
     text = re.sub(r"//[^/@]*@", "//***@", repr(value))
     text = re.sub(r"""((?:key|token)\W{1,6})[^"'\\,}\s]+""", r"\1***", text)

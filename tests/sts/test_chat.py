@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from dubrelay.config import OpenAiChatEngine, Paths, Sts, validated
+from dubrelay.config import OpenAiChatEngine, Paths, Sts, Term, validated
 from dubrelay.errors import ConfigError, StartupError, StsError
 from dubrelay.sts.engines import load
 from dubrelay.sts.mt.base import Wish
 from dubrelay.sts.mt.chat import Chat
 from dubrelay.wire.fragment import Context
-from dubrelay.wire.glossary import Term
 from openai_server import OpenAiServer, hangs, refuses, says
 from sts_parts import buzz, mock_settings, request_for, service, tiny_sts
 

@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dubrelay.config import ApertiumEngine, Paths, Sts
+from dubrelay.config import ApertiumEngine, Glossary, Paths, Sts, Term
 from dubrelay.sts.mt.apertium import Apertium
 from dubrelay.sts.mt.base import NO_WISH, Wish
 from dubrelay.sts.mt.faithful import Asking, while_cheap
 from dubrelay.wire.fragment import Context
-from dubrelay.wire.glossary import Glossary, Term
 from sts_parts import FakeClock
 
 pytestmark = pytest.mark.unit

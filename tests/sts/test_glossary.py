@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dubrelay.config import Term
 from dubrelay.sts.mt.glossary import hidden, missing, put_right
-from dubrelay.wire.glossary import Term
 
 pytestmark = pytest.mark.unit
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from dubrelay.config import Paths
+from dubrelay.config import Paths, Term
 from dubrelay.errors import ConfigError, StsError
 from dubrelay.sts.asr.base import Detection, Transcript
 from dubrelay.sts.chain import AsrChain
@@ -20,7 +20,6 @@ from dubrelay.sts.mt.to_english import ToEnglish
 from dubrelay.sts.pipeline import Pipeline
 from dubrelay.sts.route import Engines
 from dubrelay.wire.fragment import Context, ProcessRequest, ProcessResult
-from dubrelay.wire.glossary import Term
 from sts_parts import TinyAsr, TinyTranslator, TinyTts, buzz, mock_settings, request_for, service, tiny_sts
 from tiny_whisper import whisper
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dubrelay.config import Term
 from dubrelay.sts.mt.base import NO_WISH, Wish
 from dubrelay.sts.mt.prompt import answered, messages
 from dubrelay.wire.fragment import Context
-from dubrelay.wire.glossary import Term
 
 pytestmark = pytest.mark.unit
 

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from dubrelay.config import Settings
+from dubrelay.config import Settings, Term
 from dubrelay.wire.control import Control, ControlRefused, parse_control
-from dubrelay.wire.glossary import Term
 from dubrelay.wire.worker import WorkerSettings
 from dubrelay.worker.desk import Desk
 

@@ -14,9 +14,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dubrelay.config import Fallback, GainDb, Language, SourceLanguage, Voice, validated
+from dubrelay.config import Fallback, GainDb, Glossary, Language, SourceLanguage, Voice, validated
 from dubrelay.errors import ConfigError
-from dubrelay.wire.glossary import Glossary
 
 MAX_ID = 64
 MAX_CHARACTERS = 100_000

@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from dubrelay.config import Language, SourceLanguage, StreamId, Voice
+from dubrelay.config import Glossary, Language, SourceLanguage, StreamId, Voice
 from dubrelay.errors import Stage, StsCode
-from dubrelay.wire.glossary import Glossary
 
 PROCESS_PATH = "/api/v1/sts/process"
 ENGINES_PATH = "/api/v1/engines"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from dubrelay.config import Glossary
 from dubrelay.wire.fragment import Context
-from dubrelay.wire.glossary import Glossary
 
 
 @dataclass(frozen=True)

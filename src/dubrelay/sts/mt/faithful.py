@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dubrelay.config import Glossary, Term
 from dubrelay.sts.mt import continued, glossary, names, numbers, units
 from dubrelay.sts.mt.base import Translator, Wish, heeds
-from dubrelay.wire.glossary import Glossary, Term
 
 Again = Callable[[], bool]
 """Whether there is time to ask the translator once more."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from dubrelay.wire.glossary import Term
+from dubrelay.config import Term
 
 _MARK = "Zq"
 """Begins what stands for a term. It looks like a name in any language, so translators leave it where it belongs."""

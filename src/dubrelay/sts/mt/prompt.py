@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from dubrelay.config import Term
 from dubrelay.sts.mt.base import Wish
 from dubrelay.sts.mt.languages import english_name
 from dubrelay.sts.mt.plausible import objection
-from dubrelay.wire.glossary import Term
 
 Message = dict[str, str]
 
