@@ -13,6 +13,7 @@ from dubrelay.wire import trace
 from dubrelay.wire.status import PhraseReport
 from dubrelay.wire.trace import PhraseTrace
 from dubrelay.worker.trace import Tracer
+from waiting import wait_for
 
 pytestmark = pytest.mark.unit
 
@@ -87,6 +88,26 @@ def test_the_oldest_go_when_they_are_too_large(tmp_path: Path) -> None:
     size = sum(file.stat().st_size for file in (tmp_path / "x").iterdir())
     assert [r.phrase.sequence_number for r in found] == [6, 7]
     assert size <= 1_000_000
+
+
+def test_after_the_operator_has_cleared_the_folder_new_phrases_stay(tmp_path: Path) -> None:
+    tracer = Tracer(config.Trace(phrases=3), tmp_path / "x")
+
+    def phrases(numbers: range) -> list[int]:
+        for number in numbers:
+            tracer.decided(record(number), {}, number * SECOND, (number + 1) * SECOND)
+            tracer.went_out(number * SECOND, ramp(number * SECOND, SECOND))
+            file = trace.record_file(tmp_path / "x", record(number).stem)
+            wait_for(file.exists, 5, f"phrase {number}")
+        newest = [record(number).stem for number in numbers[-3:]]
+        wait_for(lambda: trace.stems(tmp_path / "x") == newest, 5, "the last three")
+        return [r.phrase.sequence_number for r in trace.read(tmp_path / "x")]
+
+    assert phrases(range(40)) == [37, 38, 39]
+    for file in (tmp_path / "x").iterdir():
+        file.unlink()
+    assert phrases(range(40, 46)) == [43, 44, 45]
+    tracer.close()
 
 
 def test_a_disk_that_cannot_be_written_is_said_once_and_ends_nothing(tmp_path: Path) -> None:
