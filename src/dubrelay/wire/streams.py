@@ -62,3 +62,39 @@ class StreamList(_View):
 class StreamDetails(StreamView):
     phrases: list[PhraseView] = []
     """The latest ones, oldest first."""
+
+
+Mark = Literal["dead dub", "ghost dub", "silence in", "clipping in", "clipping out"]
+"""What a detector found."""
+
+
+class Loudness(_View):
+    """LUFS, of the latest 400 ms and of all so far."""
+
+    input_momentary: float | None
+    input_integrated: float | None
+    output_momentary: float | None
+    output_integrated: float | None
+
+
+class HistoryRow(_View):
+    at: float
+    """Seconds since the epoch."""
+    state: StreamState
+    delay_ms: float | None
+    av_sync_ms: float | None
+    cpu_percent: float | None
+    rss_bytes: int | None
+    outcomes: dict[str, int]
+    """Phrases decided since the row before: `dubbed`, `no_speech`, or the reason of a fallback."""
+    margin_ms: int | None
+    """The least of them."""
+    stage_ms: dict[str, int]
+    """The median of them, by stage."""
+    loudness: Loudness | None
+    marks: list[Mark]
+
+
+class History(_View):
+    rows: list[HistoryRow]
+    """Oldest first; of the last hour."""
