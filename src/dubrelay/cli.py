@@ -278,6 +278,8 @@ def sts_check(
     client = settings_from(config_file, keys, {"sts_client.urls": [url]}).sts_client
     if source != speech.LANGUAGE and speech_file is None:
         raise ConfigError(f"--from {source}: needs --speech FILE in that language")
+    if json_file is not None:
+        _check_writable(json_file)
     key = client.key.get_secret_value() if key_file is None else _first_line(key_file)
     sound = speech.spoken() if speech_file is None else speech.recorded(speech_file)
     verify, console = verification(client.ca_file), Console()
@@ -287,6 +289,14 @@ def sts_check(
     if json_file is not None:
         json_file.write_text(json.dumps(room.as_json(url, verdicts), indent=2) + "\n", "utf-8")
     return EXIT_BROKEN if room.broken(verdicts) else EXIT_OK
+
+
+def _check_writable(json_file: Path) -> None:
+    """ConfigError now, and not after minutes."""
+    try:
+        json_file.open("a").close()
+    except OSError as e:
+        raise ConfigError(f"--json {json_file}: cannot be written: {e.strerror}") from e
 
 
 def _first_line(key_file: Path) -> str:
