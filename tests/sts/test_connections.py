@@ -110,10 +110,20 @@ def test_a_body_that_does_not_come_is_a_timeout() -> None:
     assert (caught.value.code, caught.value.message) == ("TIMEOUT", "the body was not there within 0.05 s")
 
 
+@pytest.mark.parametrize(
+    ("files", "expected"), [(resource.RLIM_INFINITY, 1000), (1 << 20, 1000), (1024, 1024 - SPARE_FILES), (256, 64)]
+)
+def test_there_are_as_many_connections_as_files_are_left(
+    files: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+    assert connections.most() == expected
+
+
 def test_hundreds_of_idle_connections_keep_nobody_out(tmp_path: Path) -> None:
     with RunningSts(tmp_path, **MOCK) as sts, ExitStack() as held:
         assert sts.process is not None
-        resource.prlimit(sts.process.pid, resource.RLIMIT_NOFILE, (SPARE_FILES + 30, SPARE_FILES + 30))
+        resource.prlimit(sts.process.pid, resource.RLIMIT_NOFILE, (SPARE_FILES + 80, SPARE_FILES + 80))
         for _ in range(2 * SPARE_FILES):
             held.enter_context(socket.create_connection((sts.settings.host, sts.settings.port), 5))
         assert httpx2.get(f"{sts.url}/health", timeout=5, trust_env=False).status_code == 200

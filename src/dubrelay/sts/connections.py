@@ -12,7 +12,7 @@ HEAD_S = 10.0
 """The head of a request is there so soon after the connection was opened or the answer before was sent."""
 ANSWERED_S = 300.0
 """And so soon after it the answer is sent: body, work and faults may take a minute each."""
-MOST = 1000
+LEAST, MOST = 64, 1000
 BACKLOG = 64
 """So many connections are accepted in one turn of the loop; they are looked at a few turns later."""
 SPARE_FILES = 100 + 4 * BACKLOG
@@ -21,7 +21,8 @@ SPARE_FILES = 100 + 4 * BACKLOG
 
 def most() -> int:
     """Connections at once. Beyond, the one that has been idle for longest makes room for the new one."""
-    return max(1, min(MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_FILES))
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return MOST if files == resource.RLIM_INFINITY else max(LEAST, min(MOST, files - SPARE_FILES))
 
 
 class Connection(H11Protocol):
