@@ -120,6 +120,20 @@ def test_there_are_as_many_connections_as_files_are_left(
     assert connections.most() == expected
 
 
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [((1024, 500_000), (8192, 500_000)), ((256, 1024), (1024, 1024)), ((10_000, 20_000), (10_000, 20_000))],
+)
+def test_as_many_files_may_be_open_as_the_machine_allows_and_no_fewer_than_before(
+    limits: tuple[int, int], expected: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [limits]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: now[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, to: now.append(to))
+    connections.allow_files()
+    assert now[-1] == expected
+
+
 def test_hundreds_of_idle_connections_keep_nobody_out(tmp_path: Path) -> None:
     with RunningSts(tmp_path, **MOCK) as sts, ExitStack() as held:
         assert sts.process is not None

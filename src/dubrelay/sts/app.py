@@ -26,7 +26,7 @@ from dubrelay.errors import EXIT_OK, StsError
 from dubrelay.listening import listening
 from dubrelay.sts.api import add_routes, error_response
 from dubrelay.sts.care import Reload
-from dubrelay.sts.connections import BACKLOG, Connection
+from dubrelay.sts.connections import BACKLOG, Connection, allow_files
 from dubrelay.sts.engines import check_names, load
 from dubrelay.sts.reference import page
 from dubrelay.sts.running import Load, Running
@@ -80,6 +80,7 @@ def serve(settings: Settings) -> None:
     """Runs the service until SIGTERM or SIGINT. StartupError where it cannot listen or load its models."""
     check_names(settings.sts)
     tls = server_context(settings.sts)
+    allow_files()
     # Before the models are loaded: a port in use is known at once.
     server_socket = listening("sts", settings.sts.host, settings.sts.port)
     app = build_app(settings, lambda: _stop(server))

@@ -13,10 +13,20 @@ HEAD_S = 10.0
 ANSWERED_S = 300.0
 """And so soon after it the answer is sent: body, work and faults may take a minute each."""
 LEAST, MOST = 64, 1000
+FILES = 8192
 BACKLOG = 64
 """So many connections are accepted in one turn of the loop; they are looked at a few turns later."""
 SPARE_FILES = 100 + 4 * BACKLOG
 """Files that are no connections yet, or none at all: models, pipes of engines, logs."""
+
+
+def allow_files() -> None:
+    """Raises what the process may have open, as far as it may. With TLS a connection is seen here only after its
+    handshake, for which a minute is given to it: those before are no small number under attack."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(hard, FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def most() -> int:
