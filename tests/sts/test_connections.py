@@ -20,6 +20,7 @@ from dubrelay.errors import StsError
 from dubrelay.sts import connections
 from dubrelay.sts.body import limited
 from dubrelay.sts.connections import SPARE_FILES, Connection
+from dubrelay.wire.fragment import ProcessError
 from running_sts import MOCK, RunningSts
 from waiting import wait_for
 
@@ -81,6 +82,37 @@ def test_half_a_head_after_an_answer_is_not_waited_for_without_end(address: Addr
         connection.sendall(b"GET / HTTP")
         while answer := read(connection):
             assert answer in (b"done",)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"\x16\x03\x01\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", HEAD[:-2] + b"Content-Length: 6\r\n\r\n"],
+    ids=["no HTTP", "no host", "two lengths"],
+)
+def test_what_is_no_http_is_refused_in_the_shape_of_every_error(address: Address, sent: bytes) -> None:
+    with socket.create_connection(address, 5) as connection:
+        connection.sendall(sent)
+        head, _, body = whole(connection).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ") and b"connection: close" in head.lower()
+    error = ProcessError.model_validate_json(body, strict=True)
+    assert (error.fragment_id, error.error.code) == ("", "INVALID_INPUT")
+
+
+def test_nonsense_after_an_answer_closes_the_connection_and_raises_nothing(tmp_path: Path) -> None:
+    with (
+        RunningSts(tmp_path, **MOCK) as sts,
+        socket.create_connection((sts.settings.host, sts.settings.port), 5) as connection,
+    ):
+        connection.sendall(b"POST /none HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert read(connection).startswith(b"HTTP/1.1 404 ")
+        connection.sendall(b"zz\r\n")
+        whole(connection)
+    assert "Traceback" not in (tmp_path / "sts.log").read_text()
+
+
+def whole(connection: socket.socket) -> bytes:
+    """What comes until it is closed."""
+    return b"".join(iter(lambda: read(connection), b""))
 
 
 def test_a_body_may_take_longer_than_a_head(address: Address) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from contextlib import suppress
 from math import inf
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from dubrelay.wire.fragment import ErrorBody, ProcessError
 
 HEAD_S = 10.0
 """The head of a request is there so soon after the connection was opened or the answer before was sent."""
@@ -51,6 +55,17 @@ class Connection(H11Protocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._watch()
+
+    def send_400_response(self, msg: str) -> None:
+        """In the shape of every other error; nothing where there was an answer already, for uvicorn would raise."""
+        error = ErrorBody(code="INVALID_INPUT", message=msg)
+        body = ProcessError(fragment_id="", error=error).model_dump_json().encode()
+        headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
+        answer = h11.Response(status_code=400, headers=headers, reason="Bad Request")
+        with suppress(h11.LocalProtocolError):
+            for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
