@@ -61,6 +61,9 @@ def test_engines_lists_what_can_be_dubbed_without_loading_anything(tmp_path: Pat
         (["orchestrator", "--set", "orchestrator.host=0.0.0.0"], "hook_token is required"),
         (["sts", "--set", 'sts.asr=["nope"]'], "sts.asr = 'nope': there is no such engine"),
         (["sts", "--mock-fail-rate", "2"], "sts.faults.fail_rate = 2.0"),
+        (["sts", "--mock", "--set", "sts.faults.fail_rate=2"], "sts.faults.fail_rate = '2'"),
+        (["sts", "--set", f"sts.asr=[{'9' * 5000}]"], "sts.asr = '[999"),
+        (["sts", "--set", f"sts.asr={'[' * 5000}"], "sts.asr = '[[["),
         (["worker", "a/b"], "stream_id = 'a/b'"),
         (["worker", "../etc"], "stream_id = '../etc'"),
         (["dub", "none.wav", "out.wav"], "none.wav: there is no such file"),
@@ -114,6 +117,7 @@ def test_settings_come_from_the_current_folder_unless_told_otherwise(
     assert (settings.worker.latency_s, settings.sts.port) == (7, 2)
     assert (settings.sts.asr, settings.dub.voice) == (["whisper-base"], "b")
     assert cli.settings_from(Path(os.devnull), None).worker.latency_s == 8
+    assert cli.settings_from(None, ["dub.voice=a"], {"dub.voice": None}).dub.voice == "a"
 
 
 @pytest.mark.parametrize(

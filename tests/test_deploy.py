@@ -14,7 +14,7 @@ import pytest
 
 from dubrelay import config
 from dubrelay.cli import app
-from dubrelay.config import Settings, Sts
+from dubrelay.config import Sts
 from dubrelay.doctor import PYTHON
 from dubrelay.errors import ConfigError
 from media import free_port
@@ -164,20 +164,23 @@ def test_its_environment_is_settings_and_asks_for_a_key() -> None:
     assert str(settings.paths.models_dir) == "/models"
 
 
-def _loaded(file: Path, **also: str) -> Settings:
+def _written(file: Path) -> dict[str, str]:
     lines = [line for line in file.read_text("utf-8").splitlines() if line and line[0] != "#"]
-    return config.load(None, dict(line.partition("=")[::2] for line in lines) | also)
+    return dict(line.partition("=")[::2] for line in lines)
 
 
-def test_the_pods_environment_is_settings() -> None:
-    settings = _loaded(RUNPOD / "service.env")
+def test_the_pods_environment_is_settings_once_its_secret_is_put_in() -> None:
+    environ = _written(RUNPOD / "service.env")
+    with pytest.raises(ConfigError, match=r"DUBRELAY_STS__KEY: sts\.key = \*\*\*: must be of visible ASCII"):
+        config.load(None, environ)
+    assert re.fullmatch(r"\{\{ RUNPOD_SECRET_\w+ \}\}", environ["DUBRELAY_STS__KEY"])
+    settings = config.load(None, environ | {"DUBRELAY_STS__KEY": "k"})
     assert settings.sts.asr == ["large", "whisper-base"]
     assert settings.sts.engines["large"].kind == "whisper"
-    assert re.fullmatch(r"\{\{ RUNPOD_SECRET_\w+ \}\}", settings.sts.key.get_secret_value())
 
 
 def test_the_workers_environment_is_settings_and_goes_by_https() -> None:
-    settings = _loaded(RUNPOD / "worker.env", DUBRELAY_STS_CLIENT__KEY="k")
+    settings = config.load(None, _written(RUNPOD / "worker.env") | {"DUBRELAY_STS_CLIENT__KEY": "k"})
     assert all(url.startswith("https://") for url in settings.sts_client.urls)
     assert "KEY=" not in (RUNPOD / "worker.env").read_text("utf-8")
 

@@ -51,7 +51,7 @@ SetKeys = Annotated[
 
 
 def settings_from(file: Path | None, keys: list[str] | None, flags: dict[str, Any] | None = None) -> Settings:
-    """The settings of this process; flags that are None leave their key alone."""
+    """The settings of this process; flags that are None leave their key alone, also one that --set sets."""
     overrides: dict[str, Any] = {}
     for given in keys or []:
         key, equals, value = given.partition("=")
@@ -60,7 +60,8 @@ def settings_from(file: Path | None, keys: list[str] | None, flags: dict[str, An
         overrides[key.strip()] = config.from_text(value)
     if file is None and DEFAULT_CONFIG.is_file():
         file = DEFAULT_CONFIG
-    return config.load(file, os.environ, overrides | (flags or {}))
+    given_flags = {key: value for key, value in (flags or {}).items() if value is not None}
+    return config.load(file, os.environ, overrides | given_flags)
 
 
 def _version(wanted: bool) -> None:
@@ -277,6 +278,8 @@ def sts_check(
     client = settings_from(config_file, keys, {"sts_client.urls": [url]}).sts_client
     if source != speech.LANGUAGE and speech_file is None:
         raise ConfigError(f"--from {source}: needs --speech FILE in that language")
+    if json_file is not None:
+        _check_writable(json_file)
     key = client.key.get_secret_value() if key_file is None else _first_line(key_file)
     sound = speech.spoken() if speech_file is None else speech.recorded(speech_file)
     verify, console = verification(client.ca_file), Console()
@@ -286,6 +289,14 @@ def sts_check(
     if json_file is not None:
         json_file.write_text(json.dumps(room.as_json(url, verdicts), indent=2) + "\n", "utf-8")
     return EXIT_BROKEN if room.broken(verdicts) else EXIT_OK
+
+
+def _check_writable(json_file: Path) -> None:
+    """ConfigError now, and not after minutes."""
+    try:
+        json_file.open("a").close()
+    except OSError as e:
+        raise ConfigError(f"--json {json_file}: cannot be written: {e.strerror}") from e
 
 
 def _first_line(key_file: Path) -> str:
@@ -415,13 +426,13 @@ def _show_engines(settings: Settings) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    from dubrelay.sts.engines import describe, possible_pairs  # noqa: PLC0415
+    from dubrelay.sts.engines import describe, in_use, possible_pairs  # noqa: PLC0415
 
-    configured = {*settings.sts.asr, *settings.sts.mt, *settings.sts.tts, *settings.sts.tts_fast}
+    used = in_use(settings.sts)
     table = Table("stage", "engine", "in use", "languages", "licence", "needs")
     for info in describe(settings.sts, settings.paths):
-        in_use = "yes" if info.name in configured else ""
-        table.add_row(info.stage, info.name, in_use, " ".join(info.languages), info.licence, info.missing or "-")
+        mark = "yes" if (info.stage, info.name) in used else ""
+        table.add_row(info.stage, info.name, mark, " ".join(info.languages), info.licence, info.missing or "-")
     console = Console()
     console.print(table)
     for target, sources in _by_target(possible_pairs(settings.sts, settings.paths)).items():

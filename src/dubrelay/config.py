@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -32,6 +33,7 @@ _NOT_SETTINGS = {"DUBRELAY_PYTHON", "DUBRELAY_HOOK", "DUBRELAY_HOOK_URL", "DUBRE
 """What MediaMTX's hooks are told (deploy/mediamtx.yml)."""
 
 _SHOWN_CHARACTERS = 200
+_BEARER_KEY = re.compile(r"[!-~]*")
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Language = Annotated[
@@ -89,13 +91,24 @@ WayIn = Literal["auto", InputProtocol]
 Fallback = Literal["original", "background", "ducked", "silence"]
 
 
-def _not_empty(value: object) -> object:
+def _names_something(value: object) -> object:
     if value == "":
         raise ValueError('must not be empty; the current folder is "."')
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("must not hold a NUL character")
     return value
 
 
-NamedPath = Annotated[Path, BeforeValidator(_not_empty)]
+NamedPath = Annotated[Path, BeforeValidator(_names_something)]
+
+
+def _can_be_sent(key: SecretStr) -> SecretStr:
+    if not _BEARER_KEY.fullmatch(key.get_secret_value()):
+        raise ValueError("must be of visible ASCII characters, without spaces")
+    return key
+
+
+BearerKey = Annotated[SecretStr, AfterValidator(_can_be_sent)]
 
 
 def is_loopback(host: str) -> bool:
@@ -215,8 +228,8 @@ class Trace(_Section):
 
 class StsClient(_Section):
     urls: list[ServiceUrl] = Field(["http://127.0.0.1:8000"], min_length=1)
-    key: SecretStr = SecretStr("")
-    ca_file: Path | None = None
+    key: BearerKey = SecretStr("")
+    ca_file: NamedPath | None = None
     timeout_s: float = Field(8.0, gt=0, le=60)
     retries: int = Field(1, ge=0, le=3)
     max_in_flight: int = Field(4, ge=1, le=32)
@@ -349,12 +362,12 @@ class OpenAiChatEngine(OpenAiEngine):
 
 class KokoroEngine(_Engine):
     kind: Literal["kokoro"] = "kokoro"
-    voices: Path | None = None
+    voices: NamedPath | None = None
 
 
 class PiperEngine(_Engine):
     kind: Literal["piper"] = "piper"
-    voices: Path
+    voices: NamedPath
     noise_scale: float | None = Field(None, ge=0, le=2)
     noise_w: float | None = Field(None, ge=0, le=2)
 
@@ -397,11 +410,11 @@ Engine = (
 class Sts(_Section):
     host: str = "127.0.0.1"
     port: Port = 8000
-    key: SecretStr = SecretStr("")
-    keys_file: Path | None = None
+    key: BearerKey = SecretStr("")
+    keys_file: NamedPath | None = None
     requests_per_minute_per_key: int = Field(0, ge=0, le=100_000)
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
+    tls_cert: NamedPath | None = None
+    tls_key: NamedPath | None = None
     asr: list[str] = Field(["whisper-tiny.en", "whisper-base"], min_length=1)
     mt: list[str] = Field(["apertium"], min_length=1)
     tts: list[str] = Field(["kokoro", "hibari"], min_length=1)
@@ -512,7 +525,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as e:
         raise ConfigError(f"{path}: cannot be read: {e.strerror}") from e
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+    except (ValueError, RecursionError) as e:  # also of a number of thousands of digits, and of brackets in brackets
         raise ConfigError(f"{path}: not valid TOML: {e}") from e
 
 
@@ -623,7 +636,7 @@ def from_text(text: str) -> Any:
     if text[:1] in "[{":
         try:
             return json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # also of a number of thousands of digits, and of brackets in brackets
             return text
     return text
 
