@@ -7,12 +7,13 @@ import threading
 
 from dubrelay.config import ApertiumEngine, Paths, Sts
 from dubrelay.errors import StartupError, StsError
-from dubrelay.sts.mt import apertium_pipe
+from dubrelay.sts.mt import apertium_pipe, readings
 from dubrelay.sts.mt.apertium_pipe import ApertiumPipe, PipeBroken
 from dubrelay.sts.mt.base import NO_WISH, Wish
 from dubrelay.sts.mt.repairs import ENGLISH_TO_SPANISH, SPANISH_TO_ENGLISH, Repairs, true_cased
 
 _MODES = {("en", "es"): "eng-spa", ("es", "en"): "spa-eng"}
+_CHOSEN = {"eng-spa": readings.chosen}
 _REPAIRS = {"eng-spa": ENGLISH_TO_SPANISH, "spa-eng": SPANISH_TO_ENGLISH}
 TIMEOUT_S = 2.0
 
@@ -85,7 +86,7 @@ class Apertium:
             for _ in range(2):
                 try:
                     if mode not in self._pipes:
-                        self._pipes[mode] = ApertiumPipe(mode)
+                        self._pipes[mode] = ApertiumPipe(mode, _CHOSEN.get(mode))
                     return self._pipes[mode].translate(text, TIMEOUT_S)
                 except PipeBroken as e:
                     failure = e
