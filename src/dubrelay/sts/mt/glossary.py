@@ -19,6 +19,16 @@ _GENITIVE = "(?:'s|\u2019s|'|\u2019)"
 _INFLECTED = f"(?:(?P<plural>es|s)?{_GENITIVE}?)"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _CHANGED_ENDINGS = {"y": "ie", "z": "c", "án": "an", "én": "en", "ín": "in", "ón": "on", "ún": "un"}
+_SPELT = (
+    (r"(?<=[a-z]{2})our(?=s?\b|ed\b|ing\b|able\b)", "or"),
+    (r"(?<=[a-z]{2})or(?=s?\b|ed\b|ing\b|able\b)", "our"),
+    (r"(?<=[a-z][bct])re\b", "er"),
+    (r"(?<=[a-z][bct])er\b", "re"),
+    (r"(?<=[a-z]{3})is(?=(?:e|es|ed|ing|ation)\b)", "iz"),
+    (r"(?<=[a-z]{3})iz(?=(?:e|es|ed|ing|ation)\b)", "is"),
+    (r"(?<=[a-z]{3})nce\b", "nse"),
+    (r"(?<=[a-z]{3})nse\b", "nce"),
+)
 _SENTENCE_BEGINS = re.compile(r"(?:^|[.?!…]\s)[\s¿¡\"'«(]*$")
 
 
@@ -89,7 +99,8 @@ def _count(words: str, text: str) -> int:
 def _by_form(glossary: Sequence[Term]) -> dict[str, Term]:
     """Each term by what stands before an ending of it; the last of two with the same source counts."""
     whole = {term.source.lower(): term for term in glossary}
-    return {stem: term for term in whole.values() for stem in _stems(term.source.lower())} | whole
+    spelt = {spelling: term for source, term in whole.items() for spelling in _spellings(source)} | whole
+    return {stem: term for spelling, term in spelt.items() for stem in _stems(spelling)} | spelt
 
 
 def _stems(word: str) -> list[str]:
@@ -99,6 +110,14 @@ def _stems(word: str) -> list[str]:
         if word.endswith(ending) and len(word) > len(ending):
             stems.append(word.removesuffix(ending) + changed)
     return stems
+
+
+def _spellings(term: str) -> list[str]:
+    """An English term as British and Americans write it: harbour and harbor, centre and center, organise, organize."""
+    found = {term}
+    for one, other in _SPELT:
+        found |= {re.sub(one, other, spelling) for spelling in found}
+    return sorted(found)
 
 
 def _any_of(terms: Iterable[str]) -> re.Pattern[str]:

@@ -229,8 +229,12 @@ def _which(words: list[_Word], at: int) -> None:
 
 
 def _noun(words: list[_Word], at: int) -> None:
-    """To the capital, in the north: a noun, with none after it."""
+    """To the capital, in the north, the law on housing: a noun, with none after it."""
     word, before, after = words[at], _at(words, at - 1), _at(words, at + 1)
+    if word.may_be("<n>") and word.may_be("<ger>") and before.only("<pr>", "<det>"):
+        if not _begins_phrase(after):
+            word.keep(lambda reading: "<n>" in reading)
+        return
     if not (word.may_be("<n>") and word.may_be("<adj>")) or not before.only("<det>", "<pos>", "<sp>"):
         return
     if not after.nominal and not after.may_be("<adj>", "<vblex>"):
