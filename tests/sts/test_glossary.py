@@ -48,6 +48,20 @@ def test_number_case_and_genitive_of_a_term_do_not_matter(text: str, translation
     assert missing(text, translation, GLOSSARY) == []
 
 
+@pytest.mark.parametrize(
+    ("term", "heard"),
+    [
+        ("Harbour Cup", "the harbor cup"),
+        ("Labor Center", "the Labour Centre's plan"),
+        ("organisation", "two organizations"),
+        ("defence", "a defense"),
+    ],
+)
+def test_a_term_may_be_spelt_as_others_spell_it(term: str, heard: str) -> None:
+    assert hidden(heard, [Term(source=term, target="x")], "es").said
+    assert missing(heard, "nada", [Term(source=term, target="x")])
+
+
 def test_a_mark_that_the_translator_makes_up_is_left_out() -> None:
     assert hidden("a goal", GLOSSARY, "es").shown("un Zqaa Zqzz") == "un gol "
 

@@ -18,7 +18,9 @@ _VERB = re.compile(r"<(?:vblex|vbser|vbhaver|vbdo|vbmod|vaux)>")
 _NOMINAL = re.compile(r"<(?:n|np|num)>|^\*")
 _PREPOSITIONS = frozenset({"above", "after", "before", "below", "except", "near", "on", "since", "under"})
 _NAME = "<np><loc><sg>"
-_AUXILIARIES = frozenset("be been being is are was were am 's 're get gets got has have had having 've".split())
+_BE = ("be", "been", "being", "is", "are", "was", "were", "am", "'s", "'re")
+_HAVE = ("has", "have", "had", "having", "'ve", "get", "gets", "got")
+_AUXILIARIES = frozenset({*_BE, *_HAVE})
 
 
 @dataclass
@@ -147,7 +149,8 @@ def _after_determiner(words: list[_Word], at: int) -> None:
     word, before = words[at], _at(words, at - 1)
     if not word.may_be("<n>", "<adj>", "<num>") or before.may_be("<prn>", "<adv>", "<vblex>", "<vaux>"):
         return
-    if before.only("<det>", "<adj>", "<num>"):
+    label = before.only("<num>") and _at(words, at - 2).nominal  # Flight 512
+    if before.only("<det>", "<adj>", "<num>") and not label:
         word.keep(lambda reading: not _VERB.search(reading) or reading.endswith(("<pp>", "<ger>", "<pprs>", "<subs>")))
 
 
@@ -190,7 +193,7 @@ def _present(words: list[_Word], at: int) -> None:
     subject = _subject(before)
     if subject is None or any(other.finite for other in before):
         return
-    if any(other.finite or other.may_be("<past>") and not other.may_be("<n>", "<adj>") for other in follow):
+    if any(other.finite or (other.may_be("<past>") and not other.may_be("<n>", "<adj>")) for other in follow):
         return
     single = subject.may_be("<n><sg>", "<np>", "<num>", "<subj>", "<rel>", "<sp>")
     if not single or after.surface.lower() in {"of", "'s"}:
@@ -225,7 +228,7 @@ def _which(words: list[_Word], at: int) -> None:
         verb = any(_VERB.search(reading) and _FINITE.search(reading) for reading in after.readings)
         if verb and not after.may_be("<n><sg>"):
             word.keep(lambda reading: "<rel>" in reading)
-            after.keep(lambda reading: _FINITE.search(reading))
+            after.keep(_FINITE.search)
 
 
 def _noun(words: list[_Word], at: int) -> None:

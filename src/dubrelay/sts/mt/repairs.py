@@ -37,12 +37,13 @@ class Repairs:
         return _edited(clause, self.before)
 
     def repaired(self, translation: str, source: str) -> str:
-        text = _edited(translation, (*_SPACING, *self.numbers, *self.after))
+        text = _edited(translation, _SPACING)
+        if self.stayed:
+            text = re.sub(r"\b[a-z]{4,}\b", lambda word: self.stayed.get(word[0], word[0]), text)
+        text = _edited(text, (*self.numbers, *self.after))
         for here, wrong, right in self.words:
             if re.search(here, source, re.IGNORECASE):
                 text = re.sub(wrong, right, text)
-        if self.stayed:
-            text = re.sub(r"\b[a-z]{4,}\b", lambda word: self.stayed.get(word[0], word[0]), text)
         return _edited(text, self.contracted)
 
     def finished(self, translation: str, source: str) -> str:
@@ -82,6 +83,7 @@ _DAYS_AND_MONTHS = (
     r"|\b(?:january|february|april|june|july|august|september|october|november|december)\b"
 )
 
+
 def _money_said(match: re.Match[str]) -> str:
     """$250 million -> 250 million dollars"""
     return f"{match[0][1:].strip()} {({'$': 'dollars', '€': 'euros', '£': 'pounds'})[match[0][0]]}"
@@ -108,7 +110,7 @@ _GAPS: tuple[Edit, ...] = (
     *_gaps("marches marched marching", "parades paraded parading"),
     *_gaps("oppose opposes opposed opposing", "reject rejects rejected rejecting"),
     *_gaps("grab grabs grabbed grabbing", "take takes took taking"),
-    *_gaps("teammate teammates homeless injuries", "companion companions poor wounds"),
+    *_gaps("teammate teammates", "companion companions"),
     *_gaps("physician physicians incoming upcoming", "doctor doctors new next"),
     *((rf"(?i)\b{form} (?=(?:at|from|for) )", f"exit{ending} ") for form, ending in (("leaves", "s"), ("left", "ed"))),
 )
@@ -123,7 +125,6 @@ _STAYED_ENGLISH = {
     "lineup": "alineación",
     "runway": "pista",
     "drone": "dron",
-    "drones": "drones",
     "budget": "presupuesto",
     "pandemic": "pandemia",
     "healthcare": "sanidad",
@@ -143,7 +144,6 @@ _STAYED_ENGLISH = {
     "petition": "petición",
     "declaration": "declaración",
     "singles": "individuales",
-    "connecticut": "Connecticut",
 }
 """What the dictionary does not know and leaves as it is."""
 _STATES = (
@@ -227,8 +227,11 @@ ENGLISH_TO_SPANISH = Repairs(
         (r"(?i)\bunbelievable\b", "incredible"),
     ),
     after=(
-        (rf"\b([Ee]s|[Ss]on|[Ee]ran?|[Ss]erán?)( (?:no |muy |ya |casi )?(?:{_STATES})\b)(?! (?:\d{{4}}|\w+ de \d{{4}}))",
-         _is_in_a_state),
+        (
+            rf"\b([Ee]s|[Ss]on|[Ee]ran?|[Ss]erán?)( (?:no |muy |ya |casi )?(?:{_STATES})\b)"
+            r"(?! (?:\d{4}|\w+ de \d{4}))",
+            _is_in_a_state,
+        ),
         (rf"\b({_UP_OR_DOWN}) por (?=\d[\d.,]* (?:por ciento|%))", r"\1 un "),
         (rf"\b({_UP_OR_DOWN}) por (?=\d)", r"\1 "),
         (r"\ba (?=\d[\d.,]* (?:por ciento\b|%))", "al "),
@@ -268,12 +271,21 @@ ENGLISH_TO_SPANISH = Repairs(
         (r"\blast year\b(?! of)", r"(?<!el )\búltimo año\b", "el año pasado"),
         (r"\blast week\b", r"(?<!la )\búltima semana\b", "la semana pasada"),
         (r"\blast month\b(?! of)", r"(?<!el )\búltimo mes\b", "el mes pasado"),
-        (r"\b(?:next|last|past) few (?:days|weeks|months|years)\b",
-         r"\bel (próximo|último|pasado) pocos (días|meses|años)\b", r"los \1s \2"),
+        (
+            r"\b(?:next|last|past) few (?:days|weeks|months|years)\b",
+            r"\bel (próximo|último|pasado) pocos (días|meses|años)\b",
+            r"los \1s \2",
+        ),
         (r"\b(?:next|last|past) few weeks\b", r"\bla (próxima|última|pasada) pocas semanas\b", r"las \1s semanas"),
         (r"\b(?:in|last|next|this|of) (?:the )?spring\b", r"\bel muelle\b", "la primavera"),
         (r"\b(?:in|last|next|this|of) (?:the )?spring\b", r"\bmuelle\b", "primavera"),
         (r"\bgas\b", r"\bgasista\b", "gas"),
+        (r"\bhousing\b", r"\b(?:alojamiento|albergar)\b", "vivienda"),
+        (
+            r"\b(?:laws?|books?|reports?|debates?|votes?|tax|taxes|talks) on\b",
+            r"\b((?:ley|leyes|libros?|informes?|debates?|votos?|impuestos?|conversaciones)(?: \w+)?) en\b",
+            r"\1 sobre",
+        ),
         (r"\bpercent\b", r"\b[Pp]orcentaje\b", "por ciento"),
         (r"\bpenalty\b(?! of)", r"\buna pena\b(?! de)", "un penalti"),
         (r"\bpenalty\b(?! of)", r"\b(?:de la|la) pena\b(?! de)", "el penalti"),
@@ -284,10 +296,17 @@ ENGLISH_TO_SPANISH = Repairs(
         (r"\bstrikers?\b", r"\bpercusor(es)?\b", lambda m: f"delantero{'s' if m[1] else ''}"),
         (r"\bball\b", r"\bla bola\b", "el balón"),
         (r"\bball\b", r"\bde el balón\b", "del balón"),
-        (r"\bplay\w* (?:the|a|in the|their|its|his|her) (?:final|match|game|tournament|second|last|next|first)",
-         r"\btoc(?=[aóaá])", "jug"),
+        (
+            r"\bplay\w* (?:the|a|in the|their|its|his|her) (?:final|match|game|tournament|second|last|next|first)",
+            r"\btoc(?=[aóaá])",
+            "jug",
+        ),
         (r"\bplayed\b", r"\btocad(?=[oa]s? (?:en la lluvia|en casa|en el estadio|el|este))", "jugad"),
-        (r"\b(?:final|match|game)s?\b", r"\b(final|partido|partidos|finales) (será|serán|fue|fueron) tocad(?=[oa])", r"\1 \2 jugad"),
+        (
+            r"\b(?:final|match|game)s?\b",
+            r"\b(final|partido|partidos|finales) (será|serán|fue|fueron) tocad(?=[oa])",
+            r"\1 \2 jugad",
+        ),
         (r"\b[Ss]howers?\b", r"\b([Ll])as duchas\b", r"\1os chubascos"),
         (r"\b[Ss]howers?\b", r"\b[Dd]uchas\b", "chubascos"),
         (r"\bon (?:its|their|his|her) feet\b", r"\b(?:es|son|está|están) en sus pies\b", "está en pie"),
@@ -302,7 +321,8 @@ ENGLISH_TO_SPANISH = Repairs(
         (r"\bplanes?\b", r"\b([Uu])n plano\b", r"\1n avión"),
         (r"\bplanes?\b", r"\bplano(s?)\b", lambda m: "aviones" if m[1] else "avión"),
         (r"\bbills?\b", r"\b[Ll]a factura pasó de largo\b", "La ley se aprobó por"),
-        (r"\bhalf.?time\b", r"\b(?:de )?entretiempo\b", "del descanso"),
+        (r"\bthrough\b", r"\ba través del\b", "por el"),
+        (r"\bthrough\b", r"\ba través de(?= (?:el|la|los|las)\b)", "por"),
         (r"\bwork", r"\bfuncionando en\b", "trabajando en"),
         (r"\bcoach\b", r"\bautocar\b", "entrenador"),
         (r"\bcoaches\b", r"\bautocares\b", "entrenadores"),
@@ -329,7 +349,7 @@ ENGLISH_TO_SPANISH = Repairs(
         (r"\bunions?\b", r"\blas uniones\b", "los sindicatos"),
         (r"\bplayers?\b", r"\bla jugadora\b", "el jugador"),
         (r"\bstocks?\b", r"\b([Ll])os stocks\b", r"\1as acciones"),
-        (r"\bhalf time\b", r"\btiempo medio\b", "el descanso"),
+        (r"\bhalf.?time\b", r"\btiempo medio\b", "el descanso"),
         (r"\bis expected\b", r"\bestá esperad[oa]\b", "se espera"),
         (r"\bare expected\b", r"\bestán esperad[oa]s\b", "se esperan"),
         (r"\bheavy rain\b", r"\blluvia pesada\b", "lluvia fuerte"),

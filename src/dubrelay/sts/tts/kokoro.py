@@ -2,8 +2,8 @@
 
 The model runs in two halves. The first predicts how long each phoneme lasts; here those durations are scaled to the
 tempo asked for and handed to the second, whose sound lasts exactly their sum. The phonemes come from the espeak-ng
-program. The bundled voices are Japanese ones that speak Spanish, slowly: their pace makes tempo 1 nearer to a native's; a
-voice pack of the operator's has native ones.
+program. The bundled voices are Japanese ones that speak Spanish, slowly: their pace brings tempo 1 near to a native's.
+A voice pack of the operator's has native ones.
 """
 
 from __future__ import annotations
