@@ -62,6 +62,14 @@ def test_a_term_may_be_spelt_as_others_spell_it(term: str, heard: str) -> None:
     assert missing(heard, "nada", [Term(source=term, target="x")])
 
 
+def test_an_article_before_a_term_has_its_gender() -> None:
+    cup = [Term(source="Harbour Cup", target="Copa del Puerto"), Term(source="bank", target="Banco")]
+    text = hidden("Harbour Cup and bank", cup, "es")
+    first, second = text.text.split(" and ")
+    shown = text.shown(f"El {first}, un {first}, del {first}, al {second}, el {second}")
+    assert shown == "La Copa del Puerto, una Copa del Puerto, de la Copa del Puerto, al Banco, el Banco"
+
+
 def test_a_mark_that_the_translator_makes_up_is_left_out() -> None:
     assert hidden("a goal", GLOSSARY, "es").shown("un Zqaa Zqzz") == "un gol "
 

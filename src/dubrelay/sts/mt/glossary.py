@@ -41,10 +41,22 @@ class Hidden:
     """What each mark stands for in the translation."""
     capital: tuple[bool, ...]
     """Whether a capital was put on it, as sentences begin with one."""
+    target: str
+    """The language of the translation."""
 
     def shown(self, translation: str) -> str:
         """The translation with what its marks stand for; one that the translator made up is left out."""
+        if self.target.partition("-")[0] == "es":
+            translation = _MASCULINE.sub(self._with_article, translation)
         return _ANY_MARK.sub(lambda mark: self._shown(_number(mark), translation[: mark.start()]), translation)
+
+    def _with_article(self, found: re.Match[str]) -> str:
+        """A mark is masculine to the translator: la Copa, not el Copa."""
+        number = _number(found)
+        if number >= len(self.said) or not _FEMININE.match(self.said[number]):
+            return found[0]
+        article = _ARTICLES[found["article"].lower()]
+        return (article.capitalize() if found["article"][0].isupper() else article) + found["mark"]
 
     def _shown(self, number: int, before: str) -> str:
         if number >= len(self.said):
@@ -66,7 +78,7 @@ def hidden(text: str, glossary: Sequence[Term], target: str) -> Hidden:
         return _mark(len(said) - 1)
 
     marked = _any_of(terms).sub(hide, text) if terms else text
-    return Hidden(marked, tuple(said), tuple(capital))
+    return Hidden(marked, tuple(said), tuple(capital), target)
 
 
 def missing(text: str, translation: str, glossary: Sequence[Term]) -> list[Term]:
@@ -163,8 +175,17 @@ def _mark(number: int) -> str:
     return _MARK + _LETTERS[number // len(_LETTERS) % len(_LETTERS)] + _LETTERS[number % len(_LETTERS)]
 
 
+_MASCULINE = re.compile(rf"(?<!\w)(?P<article>el|un|del|al)(?P<mark> {_MARK}([a-z])([a-z]))(?!\w)", re.IGNORECASE)
+_ARTICLES = {"el": "la", "un": "una", "del": "de la", "al": "a la"}
+_FEMININE = re.compile(
+    r"(?!(?:día|mapa|planeta|tranvía|agua|área|arma|alma|aula|acta|águila|ala)\b)\w+(?:[^m\W]a|ción|sión|dad|tad|tud)\b",
+    re.IGNORECASE,
+)
+"""Most Spanish nouns that end so."""
 _ANY_MARK = re.compile(rf"(?<!\w){_MARK}([a-z])([a-z])(?!\w)", re.IGNORECASE)
 
 
 def _number(mark: re.Match[str]) -> int:
-    return _LETTERS.index(mark[1].lower()) * len(_LETTERS) + _LETTERS.index(mark[2].lower())
+    """Of a match that ends with a mark."""
+    first, second = mark[0][-2:].lower()
+    return _LETTERS.index(first) * len(_LETTERS) + _LETTERS.index(second)

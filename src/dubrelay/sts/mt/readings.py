@@ -16,7 +16,7 @@ _READING = re.compile(r"(?:\\.|[^\\/])+")
 _FINITE = re.compile(r"<(?:past|pri|pres)>")
 _VERB = re.compile(r"<(?:vblex|vbser|vbhaver|vbdo|vbmod|vaux)>")
 _NOMINAL = re.compile(r"<(?:n|np|num)>|^\*")
-_PREPOSITIONS = frozenset({"above", "after", "before", "below", "except", "near", "on", "since", "under"})
+_PREPOSITIONS = frozenset({"above", "after", "before", "below", "except", "near", "on", "since", "under", "until"})
 _NAME = "<np><loc><sg>"
 _BE = ("be", "been", "being", "is", "are", "was", "were", "am", "'s", "'re")
 _HAVE = ("has", "have", "had", "having", "'ve", "get", "gets", "got")
@@ -154,6 +154,29 @@ def _after_determiner(words: list[_Word], at: int) -> None:
         word.keep(lambda reading: not _VERB.search(reading) or reading.endswith(("<pp>", "<ger>", "<pprs>", "<subs>")))
 
 
+def _ordinal(words: list[_Word], at: int) -> None:
+    """The first win."""
+    if words[at].may_be("<det><ord>") and _at(words, at - 1).may_be("<det>") and _at(words, at + 1).may_be("<n>"):
+        words[at].keep(lambda reading: "<ord>" in reading)
+
+
+def _participle(words: list[_Word], at: int) -> None:
+    """The flooded towns."""
+    if words[at].may_be("<pp>") and _at(words, at - 1).only("<det>") and _at(words, at + 1).may_be("<n>"):
+        words[at].keep(lambda reading: not _FINITE.search(reading))
+
+
+def _infinitive(words: list[_Word], at: int) -> None:
+    """They want to build 400 flats."""
+    word, after = words[at], _at(words, at + 1)
+    if (
+        _at(words, at - 1).surface.lower().endswith("to")
+        and word.may_be("<n>")
+        and after.only("<det>", "<num>", "<np>")
+    ):
+        word.keep(lambda reading: reading.endswith("<inf>"))
+
+
 def _one(words: list[_Word], at: int) -> None:
     if words[at].surface.lower() == "one" and _at(words, at + 1).may_be("<n>"):
         words[at].keep(lambda reading: "<num>" in reading)
@@ -199,6 +222,9 @@ def _present(words: list[_Word], at: int) -> None:
     if not single or after.surface.lower() in {"of", "'s"}:
         return
     if subject.may_be("<adj>") and after.nominal and not after.may_be("<num>", "<det>"):
+        return
+    bare = len(before) == 1 and subject.may_be("<n>") and not subject.may_be("<np>")
+    if bare and (_at(words, at - 2).only("<cnjcoo>", "<cm>") or not after.may_be("<det>", "<pr>", "<adv>")):
         return
     word.keep(lambda reading: "<pri>" in reading)
     if "<subj>" not in subject.readings[0]:
@@ -247,6 +273,9 @@ def _noun(words: list[_Word], at: int) -> None:
 _RULES = (
     _named,
     _preposition,
+    _ordinal,
+    _participle,
+    _infinitive,
     _after_determiner,
     _one,
     _after_auxiliary,
