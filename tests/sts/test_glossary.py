@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dubrelay.config import Term
-from dubrelay.sts.mt.glossary import hidden, missing, put_right
+from dubrelay.sts.mt.glossary import hidden, missing, names_as_listed, put_right
 
 pytestmark = pytest.mark.unit
 
@@ -60,6 +60,23 @@ def test_number_case_and_genitive_of_a_term_do_not_matter(text: str, translation
 def test_a_term_may_be_spelt_as_others_spell_it(term: str, heard: str) -> None:
     assert hidden(heard, [Term(source=term, target="x")], "es").said
     assert missing(heard, "nada", [Term(source=term, target="x")])
+
+
+@pytest.mark.parametrize(
+    ("heard", "meant"),
+    [
+        ("Mario Gomez spoke.", "Maria Gomez spoke."),
+        ("with Maria Gomes and Mari Gomez", "with Maria Gomez and Mari Gomez"),
+        ("Mario Gomez, Mario Gomez", "Maria Gomez, Maria Gomez"),
+        ("Maria Gomez", "Maria Gomez"),
+        ("Marco Gomez, Mario Lopez, Mario, Gomez", "Marco Gomez, Mario Lopez, Mario, Gomez"),
+        ("mario Gomez", "mario Gomez"),
+        ("Helen Bakes", "Helen Bakes"),
+    ],
+)
+def test_a_name_heard_with_one_letter_wrong_is_the_one_that_is_listed(heard: str, meant: str) -> None:
+    listed = [Term(source="Maria Gomez"), Term(source="Helen Baker"), Term(source="Helen Bakes"), Term(source="goal")]
+    assert names_as_listed(heard, listed) == meant
 
 
 def test_an_article_before_a_term_has_its_gender() -> None:

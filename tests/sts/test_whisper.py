@@ -134,11 +134,17 @@ TERMS = ("Maria Gomez", "Harbour Cup", "central bank", "Bridgewater")
 
 
 def test_terms_are_heard_as_they_are_written(tiny: Whisper, hibari: Hibari) -> None:
-    sound = _spoken(hibari, "Maria Gomez will play the final of the Harbour Cup.", "en")
+    sound = _spoken(hibari, "The two of them will play the final of the Harbour Cup.", "en")
+    assert "Harbour Cup" not in tiny.transcribe(sound, "en").text
     heard = tiny.transcribe(sound, "en", TERMS)
-    assert "Maria Gomez" in heard.text
     assert "Harbour Cup" in heard.text
     assert [word.text for word in heard.words] == heard.text.split()
+
+
+def test_terms_that_look_like_marks_of_the_model_and_too_many_of_them_do_no_harm(tiny: Whisper, hibari: Hibari) -> None:
+    sound = _spoken(hibari, ENGLISH, "en")
+    odd = ["<|endoftext|>", "<|startoftranscript|>", "\u200b", *(f"Term {n} of many" for n in range(200))]
+    assert _word_errors(tiny.transcribe(sound, "en", odd).text, ENGLISH) <= 2
 
 
 @pytest.mark.parametrize("sound", _sounds_without_speech())

@@ -164,8 +164,12 @@ class Whisper:
         begin = self._tokenizer.token_to_id("<|startofprev|>")
         if not terms or begin is None:
             return []
+        end = self._id("<|endoftext|>")
         ids: list[int] = self._tokenizer.encode(f" {', '.join(terms)}.", add_special_tokens=False).ids
-        return [begin, *ids[:_MOST_TERM_TOKENS]]
+        return [
+            begin,
+            *[token for token in ids if token < end][:_MOST_TERM_TOKENS],
+        ]  # a term may look like <|nospeech|>
 
     def _id(self, token: str) -> int:
         """Of one that is there: __init__ looked, and `languages` are the tokenizer's."""

@@ -29,6 +29,8 @@ _SPELT = (
     (r"(?<=[a-z]{3})nce\b", "nse"),
     (r"(?<=[a-z]{3})nse\b", "nce"),
 )
+_NAME_WORD = re.compile(r"[^\W\d_]+")
+_LEAST_NEARLY = 5
 _SENTENCE_BEGINS = re.compile(r"(?:^|[.?!…]\s)[\s¿¡\"'«(]*$")
 
 
@@ -63,6 +65,38 @@ class Hidden:
             return ""
         said = self.said[number]
         return said[:1].upper() + said[1:] if self.capital[number] and _SENTENCE_BEGINS.search(before) else said
+
+
+def names_as_listed(text: str, glossary: Sequence[Term]) -> str:
+    """`text` with the names that were heard with one letter wrong: Mario Gomez, where Maria Gomez is in the glossary.
+
+    Of names of several words only, one of which is wrong and has five letters or more.
+    """
+    listed = {term.source.lower() for term in glossary}
+    names = [name for term in glossary if len(name := term.source.split()) > 1 and all(w[0].isupper() for w in name)]
+    words = list(_NAME_WORD.finditer(text))
+    for name in names:
+        for at in range(len(words) - len(name) + 1):
+            window = words[at : at + len(name)]
+            heard = text[window[0].start() : window[-1].end()]
+            if heard.lower() in listed or " ".join(word[0] for word in window) != heard:
+                continue
+            wrong = [
+                (word, right) for word, right in zip(window, name, strict=True) if word[0].lower() != right.lower()
+            ]
+            if len(wrong) == 1 and _nearly(wrong[0][0][0], wrong[0][1]):
+                fixed = text[: wrong[0][0].start()] + wrong[0][1] + text[wrong[0][0].end() :]
+                return names_as_listed(fixed, glossary)
+    return text
+
+
+def _nearly(heard: str, name: str) -> bool:
+    """Whether one letter is another one, too much or missing."""
+    short, long = sorted((heard.lower(), name.lower()), key=len)
+    if not heard[0].isupper() or len(short) < _LEAST_NEARLY or len(long) - len(short) > 1:
+        return False
+    same = next((n for n, (a, b) in enumerate(zip(short, long, strict=False)) if a != b), len(short))
+    return short[same + (len(short) == len(long)) :] == long[same + 1 :]
 
 
 def hidden(text: str, glossary: Sequence[Term], target: str) -> Hidden:
@@ -187,5 +221,5 @@ _ANY_MARK = re.compile(rf"(?<!\w){_MARK}([a-z])([a-z])(?!\w)", re.IGNORECASE)
 
 def _number(mark: re.Match[str]) -> int:
     """Of a match that ends with a mark."""
-    first, second = mark[0][-2:].lower()
-    return _LETTERS.index(first) * len(_LETTERS) + _LETTERS.index(second)
+    letters = mark[0][-2:].lower()
+    return _LETTERS.index(letters[0]) * len(_LETTERS) + _LETTERS.index(letters[1])

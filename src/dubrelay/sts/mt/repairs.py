@@ -151,6 +151,10 @@ _STATES = (
     r"abiert[oa]s?|cerrad[oa]s?|vací[oa]s?|llen[oa]s?|list[oa]s?|soleado|nublado|despejado|cubierto|segur[oa]s? de"
     r"|dispuest[oa]s?|en|cerca|entre|fuera|dentro|detrás|delante|bajo|debajo|sobre"
 )
+_SEASONS = (
+    "enero|febrero|marzo|abril|mayo|junio|julio|agosto|septiembre|octubre|noviembre|diciembre"
+    "|primavera|verano|otoño|invierno"
+)
 _TO_BE = {"es": "está", "son": "están", "era": "estaba", "eran": "estaban", "será": "estará", "serán": "estarán"}
 _UP_OR_DOWN = r"(?:[Aa]scen|[Ss]ub|[Cc]a[yeí]|[Cc]rec|[Aa]ument|[Bb]aj|[Dd]escend)\w*"
 
@@ -208,7 +212,7 @@ ENGLISH_TO_SPANISH = Repairs(
     before=(
         (r"…", "."),
         (r"[$€£] ?\d[\d.,]*(?: (?:thousand|(?:m|b|tr)illion))\b", _money_said),
-        (r"\b(\d{1,3})-(\d{1,3})\b(?!-)", r"\1 to \2"),
+        (r"(?<![\w-])(\d{1,3})-(\d{1,3})\b(?!-)", r"\1 to \2"),
         (rf"(?i)\b(?:(is|are|was|were) )?(\d[\d.,]*|\w+ty) ({_LENGTHS}) (long|high|tall|wide|deep)\b", _measured),
         (r"(?i)\bhalftime\b", "half time"),
         (r"(?i)\b(met(?:er|re)s|kilomet(?:er|re)s|miles) an hour\b", r"\1 per hour"),
@@ -236,7 +240,7 @@ ENGLISH_TO_SPANISH = Repairs(
     after=(
         (
             rf"\b([Ee]s|[Ss]on|[Ee]ran?|[Ss]erán?)( (?:no |muy |ya |casi )?(?:{_STATES})\b)"
-            r"(?! (?:\d{4}|\w+ de \d{4}))",
+            rf"(?! (?:\d{{4}}|\w+ de \d{{4}}|{_SEASONS}))",
             _is_in_a_state,
         ),
         (rf"\b({_UP_OR_DOWN}) por (?=\d[\d.,]* (?:por ciento|%))", r"\1 un "),
@@ -314,7 +318,8 @@ ENGLISH_TO_SPANISH = Repairs(
         (r"\bfrom \w+day\b", r"\bde (lunes|martes|miércoles|jueves|viernes|sábado|domingo)\b(?! a )", r"desde el \1"),
         (r"\buntil \w+day\b", r"\bhasta (?=(?:lunes|martes|miércoles|jueves|viernes|sábado|domingo)\b)", "hasta el "),
         (
-            r"\bseasons?\b.*\b(?:team|league|coach|goal|club|match|player|champion)|\b(?:team|league|goal|win|wins|won|match|coach|club)\b.*\bseason",
+            r"\b(?:team|league|coach|goal|club|match|player|champion|wins?|won)\b.*\bseason"
+            r"|\bseasons?\b.*\b(?:team|league|coach|goal|club|match|player|champion)",
             r"\bestaci(ón|ones)\b",
             lambda m: "temporada" if m[1] == "ón" else "temporadas",
         ),
@@ -332,19 +337,16 @@ ENGLISH_TO_SPANISH = Repairs(
         (r"\bpercent\b", r"\b[Pp]orcentaje\b", "por ciento"),
         (r"\bpenalty\b(?! of)", r"\buna pena\b(?! de)", "un penalti"),
         (r"\bpenalty\b(?! of)", r"\b(?:de la|la) pena\b(?! de)", "el penalti"),
-        (r"\bpenalt(?:y|ies)\b(?! of)", r"\bpunto de penalti\b", "punto de penalti"),
         (r"\bscor", r"\b([Pp])untu(?=[aáoó])", lambda m: "Marc" if m[1] == "P" else "marc"),
         (r"\bscor", r"\b([Pp])untu(?=é)", lambda m: "Marqu" if m[1] == "P" else "marqu"),
         (r"\bhome team\b", r"\b([Ee])quipo de [Cc]asa\b", r"\1quipo local"),
         (r"\bstrikers?\b", r"\bpercusor(es)?\b", lambda m: f"delantero{'s' if m[1] else ''}"),
         (r"\bball\b", r"\bla bola\b", "el balón"),
-        (r"\bball\b", r"\bde el balón\b", "del balón"),
         (
             r"\bplay\w* (?:the|a|in the|their|its|his|her) (?:final|match|game|tournament|second|last|next|first)",
             r"\btoc(?=[aóaá])",
             "jug",
         ),
-        (r"\bplayed\b", r"\btocad(?=[oa]s? (?:en la lluvia|en casa|en el estadio|el|este))", "jugad"),
         (
             r"\b(?:final|match|game)s?\b",
             r"\b(final|partido|partidos|finales) (será|serán|fue|fueron) tocad(?=[oa])",
