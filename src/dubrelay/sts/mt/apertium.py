@@ -16,6 +16,8 @@ _MODES = {("en", "es"): "eng-spa", ("es", "en"): "spa-eng"}
 _CHOSEN = {"eng-spa": readings.chosen}
 _REPAIRS = {"eng-spa": ENGLISH_TO_SPANISH, "spa-eng": SPANISH_TO_ENGLISH}
 TIMEOUT_S = 2.0
+STARTING_S = 10.0
+"""For the first answer of a pipe: ten programs start, in a tenth of a second unless the machine is busy."""
 
 _SENTENCE_END = re.compile(
     r"(?<=[.?!…])(?<!\bMr\.)(?<!\bMrs\.)(?<!\bMs\.)(?<!\bDr\.)(?<!\bSr\.)(?<!\bSra\.)\s+(?=[¿¡\"'A-ZÁÉÍÓÚÑ0-9])"
@@ -85,9 +87,10 @@ class Apertium:
         with self._lock:
             for _ in range(2):
                 try:
+                    timeout_s = TIMEOUT_S if mode in self._pipes else STARTING_S
                     if mode not in self._pipes:
                         self._pipes[mode] = ApertiumPipe(mode, _CHOSEN.get(mode))
-                    return self._pipes[mode].translate(text, TIMEOUT_S)
+                    return self._pipes[mode].translate(text, timeout_s)
                 except PipeBroken as e:
                     failure = e
                     if broken := self._pipes.pop(mode, None):
