@@ -363,6 +363,8 @@ class OpenAiChatEngine(OpenAiEngine):
 class KokoroEngine(_Engine):
     kind: Literal["kokoro"] = "kokoro"
     voices: NamedPath | None = None
+    pace: float | None = Field(None, ge=0.8, le=1.3)
+    """How fast tempo 1 is, against the model's own speed. None: 1.2 for the bundled voices, else 1."""
 
 
 class PiperEngine(_Engine):
