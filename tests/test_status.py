@@ -157,7 +157,7 @@ def serving(answer: Callable[[Request], Awaitable[JSONResponse]]) -> Iterator[st
 
 
 async def _guarded(request: Request) -> JSONResponse:
-    allowed = request.headers.get("authorization") == "Bearer right"
+    allowed = request.headers.get("authorization") == "Bearer the-right-token-0123"
     return JSONResponse({"streams": []} if allowed else {}, 200 if allowed else 401)
 
 
@@ -165,11 +165,14 @@ def test_the_token_of_the_settings_is_sent_and_never_shown(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving(_guarded) as url:
-        monkeypatch.setenv("DUBRELAY_ORCHESTRATOR__TOKEN", "right")
+        monkeypatch.setenv("DUBRELAY_ORCHESTRATOR__API_TOKEN", "the-right-token-0123")
         assert main(["status", "--once", "--url", url]) == 0
         capsys.readouterr()
-        monkeypatch.setenv("DUBRELAY_ORCHESTRATOR__TOKEN", "wrong-one")
-        assert _complaint(capsys, "--url", url) == (2, f"dubrelay: orchestrator.token: {url} wants another one (401)")
+        monkeypatch.setenv("DUBRELAY_ORCHESTRATOR__API_TOKEN", "the-wrong-token-0123")
+        assert _complaint(capsys, "--url", url) == (
+            2,
+            f"dubrelay: orchestrator.api_token: {url} wants another one (401)",
+        )
 
 
 async def _other(_: Request) -> JSONResponse:

@@ -350,7 +350,7 @@ def status(
     from dubrelay import status as room  # noqa: PLC0415
 
     settings, console = settings_from(config_file, keys).orchestrator, Console()
-    with room.Orchestrator(url or settings.url, settings.token.get_secret_value()) as orchestrator:
+    with room.Orchestrator(url or settings.url, settings.api_token.get_secret_value()) as orchestrator:
         if as_json:
             typer.echo(room.as_json(orchestrator.streams()))
         elif once or not console.is_terminal:
