@@ -32,7 +32,10 @@ def _dubrelay(*arguments: str, cwd: Path, **environ: str) -> subprocess.Complete
 def test_every_command_of_the_contract_is_there(tmp_path: Path) -> None:
     shown = _dubrelay("--help", cwd=tmp_path)
     assert shown.returncode == 0
-    for command in ("up", "demo", "dub", "orchestrator", "worker", "sts", "sts-check", "doctor", "engines"):
+    for command in (
+        *("up", "demo", "dub", "orchestrator", "worker", "sts", "sts-check", "doctor", "engines"),
+        *("status", "mediamtx", "trace"),
+    ):
         assert f" {command} " in shown.stdout
         assert _help(command)
 

@@ -15,6 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from dubrelay import config, ports, stack
+from dubrelay.__main__ import main
 from dubrelay.children import answers
 from dubrelay.config import Settings
 from dubrelay.errors import ConfigError, StartupError
@@ -78,6 +79,27 @@ def test_everything_starts_answers_and_is_gone_afterwards(settings: Settings) ->
     assert not any(psutil.pid_exists(pid) for pid in pids.values())
     assert _free(settings)
     assert {log.name for log in up.log_dir.iterdir()} == {"sts.log", "mediamtx.log", "orchestrator.log"}
+
+
+def test_mediamtx_alone_is_what_the_stack_would_start_in_place_of_the_command(settings: Settings) -> None:
+    command = [sys.executable, "-m", "dubrelay", "mediamtx", "--config", os.devnull]
+    environ = os.environ | config.to_environ(settings)
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environ) as process:
+        try:
+            wait_for(lambda: answers(f"http://127.0.0.1:{settings.mediamtx.metrics_port}/metrics"), 20, "MediaMTX")
+            became = psutil.Process(process.pid)
+            assert Path(became.exe()).name == "mediamtx"
+            assert "hush-hush" not in " ".join(became.cmdline())
+            environ = became.environ()
+            assert environ["DUBRELAY_HOOK_TOKEN"] == "hush-hush"
+            assert not [name for name in environ if name.startswith("DUBRELAY_ORCHESTRATOR__")]
+        finally:
+            process.terminate()
+
+
+def test_mediamtx_with_a_file_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mediamtx", "--file", "none.yml"]) == 3
+    assert capsys.readouterr().err == "dubrelay: none.yml is missing: run dubrelay from its checkout\n"
 
 
 def test_a_part_that_dies_comes_back_and_it_is_said(settings: Settings) -> None:

@@ -11,6 +11,7 @@ import os
 import signal
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -344,6 +345,43 @@ def trace(
     else:
         tracing.show(found, console)
     return EXIT_OK
+
+
+@app.command()
+def status(
+    once: Annotated[bool, typer.Option("--once", help="Once; also where the output is no terminal.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Once, all that is known, as JSON on one line.")] = False,
+    url: Annotated[str | None, typer.Option(help="The orchestrator's; default: where the settings put it.")] = None,
+    config_file: ConfigFile = None,
+    keys: SetKeys = None,
+) -> int:
+    """Show the streams of a running orchestrator, once a second."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from dubrelay import status as room  # noqa: PLC0415
+
+    settings, console = settings_from(config_file, keys).orchestrator, Console()
+    with room.Orchestrator(url or settings.url, settings.api_token.get_secret_value()) as orchestrator:
+        if as_json:
+            typer.echo(room.as_json(orchestrator.streams()))
+        elif once or not console.is_terminal:
+            console.print(room.table(orchestrator.streams()))
+        else:
+            with suppress(KeyboardInterrupt):
+                room.follow(orchestrator, console)
+    return EXIT_OK
+
+
+@app.command()
+def mediamtx(
+    file: Annotated[Path | None, typer.Option(metavar="FILE", help="Its configuration; default: ours.")] = None,
+    config_file: ConfigFile = None,
+    keys: SetKeys = None,
+) -> int:
+    """Run MediaMTX alone, in place of this process, with the addresses and hooks that the settings say."""
+    from dubrelay import stack  # noqa: PLC0415
+
+    stack.become_mediamtx(settings_from(config_file, keys), os.environ, file)
 
 
 @app.command()

@@ -166,6 +166,8 @@ class Orchestrator(_Section):
     host: str = "127.0.0.1"
     port: Port = 8080
     hook_token: SecretStr = SecretStr("")
+    api_token: SecretStr = SecretStr("")
+    """What `dubrelay status` shows to an orchestrator."""
     poll_interval_s: float = Field(1.0, gt=0, le=10)
     grace_s: float = Field(30.0, ge=0, le=3600)
     ready_timeout_s: float = Field(20.0, gt=0, le=300)

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import httpx2
 
@@ -187,12 +188,25 @@ def _ours(
 
 
 def _mediamtx(settings: Settings, log_dir: Path, environ: Mapping[str, str]) -> Part:
-    if not MEDIAMTX_CONFIG.is_file():
-        raise StartupError(f"{MEDIAMTX_CONFIG} is missing: run dubrelay from its checkout")
-    inherited = {name: value for name, value in environ.items() if not name.startswith((ENV_PREFIX, "MTX_"))}
-    command = (str(mediamtx_binary(settings)), str(MEDIAMTX_CONFIG))
+    command, whole = _mediamtx_process(settings, environ, MEDIAMTX_CONFIG)
     ready = settings.mediamtx.api_url + "/v3/paths/list"
-    return Part("mediamtx", command, {**inherited, **mediamtx_environ(settings)}, ready, 20, log_dir / "mediamtx.log")
+    return Part("mediamtx", command, whole, ready, 20, log_dir / "mediamtx.log")
+
+
+def _mediamtx_process(
+    settings: Settings, environ: Mapping[str, str], file: Path
+) -> tuple[tuple[str, str], dict[str, str]]:
+    """Its command and its whole environment."""
+    if not file.is_file():
+        raise StartupError(f"{file} is missing: run dubrelay from its checkout")
+    inherited = {name: value for name, value in environ.items() if not name.startswith((ENV_PREFIX, "MTX_"))}
+    return (str(mediamtx_binary(settings)), str(file)), {**inherited, **mediamtx_environ(settings)}
+
+
+def become_mediamtx(settings: Settings, environ: Mapping[str, str], file: Path | None = None) -> NoReturn:
+    """Replaces this process by MediaMTX, where something else than `dubrelay up` keeps it running."""
+    command, whole = _mediamtx_process(settings, environ, file or MEDIAMTX_CONFIG)
+    os.execve(command[0], command, whole)  # noqa: S606 -- no shell is wanted
 
 
 def mediamtx_environ(settings: Settings) -> dict[str, str]:

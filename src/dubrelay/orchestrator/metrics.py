@@ -6,7 +6,7 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, Counter, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -64,6 +64,7 @@ class OrchestratorMetrics:
         self.hook_events = Counter(
             "orchestrator_hook_events", "Events of MediaMTX's hooks", ["event", "result"], registry=self._registry
         )
+        ProcessCollector(namespace="orchestrator", registry=self._registry)
 
     def watch(self, states: Callable[[], Iterable[str]], workers: Callable[[], Iterable[tuple[str, str]]]) -> None:
         """`states` of all streams; `workers`: stream id and metrics text of each worker that runs."""

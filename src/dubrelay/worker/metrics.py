@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 
 _MARGIN_MS = (-2000, -1000, -500, -200, 0, 200, 500, 1000, 2000, 3000, 4000, 6000, 8000)
 _LATENCY_MS = (500, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10000, 15000, 30000)
@@ -40,6 +48,7 @@ class WorkerMetrics:
             registry=r,
         )
         self.skipped_ms = Counter("worker_skipped_ms", "Output skipped: the worker was not run in time", registry=r)
+        ProcessCollector(namespace="worker", registry=r)  # worker_process_resident_memory_bytes and the like
         for found in ("dead_dub", "ghost_dub", "held_back"):
             self.unheard.labels(found)
         for side in ("input", "output"):
