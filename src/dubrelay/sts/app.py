@@ -24,6 +24,7 @@ from dubrelay import __version__, logs
 from dubrelay.config import Settings
 from dubrelay.errors import EXIT_OK, StsError
 from dubrelay.listening import listening
+from dubrelay.memory import share_memory
 from dubrelay.sts.api import add_routes, error_response
 from dubrelay.sts.care import Reload
 from dubrelay.sts.connections import BACKLOG, Connection, allow_files
@@ -78,6 +79,7 @@ def build_app(
 
 def serve(settings: Settings) -> None:
     """Runs the service until SIGTERM or SIGINT. StartupError where it cannot listen or load its models."""
+    share_memory()
     check_names(settings.sts)
     tls = server_context(settings.sts)
     allow_files()
