@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from dubrelay.allowed import allowed
+from dubrelay.destination import Target, target
 from dubrelay.errors import ConfigError
 
 ENV_PREFIX = "DUBRELAY_"
@@ -168,6 +169,16 @@ class Orchestrator(_Section):
         if not is_loopback(self.host) and not self.hook_token.get_secret_value():
             raise ValueError("hook_token is required when host is not a loopback address")
         return self
+
+
+HostPattern = Annotated[
+    str,
+    Field(pattern=r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]{0,252})$", description="a host name, or *.domain for all below"),
+]
+
+
+class Egress(_Section):
+    publisher_hosts: list[HostPattern] = Field([], max_length=100)
 
 
 class Worker(_Section):
@@ -444,7 +455,6 @@ class Sts(_Section):
 DestinationName = Annotated[
     str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$", description="1 to 32 lower-case letters, digits and -")
 ]
-_DESTINATION = re.compile(r"(rtmps?|srt|whips?)://[^\s/?#]+\S*")
 
 
 class Destination(_Section):
@@ -455,10 +465,13 @@ class Destination(_Section):
 
     @field_validator("url")
     @classmethod
-    def _known_scheme(cls, url: SecretStr) -> SecretStr:
-        if not _DESTINATION.fullmatch(url.get_secret_value()):
-            raise ValueError("must be an rtmp, rtmps, srt, whip or whips URL without spaces")
+    def _forwardable(cls, url: SecretStr) -> SecretStr:
+        target(url.get_secret_value())
         return url
+
+    @property
+    def target(self) -> Target:
+        return target(self.url.get_secret_value())
 
 
 class Stream(_Section):
@@ -487,6 +500,7 @@ class Settings(_Section):
     paths: Paths = Paths()
     mediamtx: MediaMtx = MediaMtx()
     orchestrator: Orchestrator = Orchestrator()
+    egress: Egress = Egress()
     worker: Worker = Worker()
     dub: Dub = Dub()
     cut: Cut = Cut()
@@ -495,6 +509,10 @@ class Settings(_Section):
     sts_client: StsClient = StsClient()
     sts: Sts = Sts()
     streams: dict[StreamId, Stream] = {}
+
+    def destinations(self, stream_id: str) -> tuple[Destination, ...]:
+        """Where that stream's output is forwarded to."""
+        return self.streams.get(stream_id, Stream()).destinations
 
     @model_validator(mode="after")
     def _phrase_fits_latency(self) -> Self:
