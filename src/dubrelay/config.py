@@ -134,6 +134,7 @@ class MediaMtx(_Section):
     webrtc_port: Port = 8889
     api_port: Port = 9997
     metrics_port: Port = 9998
+    log_level: Literal["info", "warn", "error"] = "info"
 
     def input_url(self, stream_id: str, protocol: InputProtocol) -> str:
         path = f"live/{stream_id}/in"

@@ -152,7 +152,7 @@ class Delivery:
             self.retries += 1
             self._failed_at += RETRY_S
         if another:
-            state, self.error = reason(error, self._taken, self.secrets)
+            state, self.error = reason(error, self._taken or self.state == "stalled", self.secrets)
             self._become(state, now)
         self._failure = error
         self._taken = False

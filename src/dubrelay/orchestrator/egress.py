@@ -228,7 +228,8 @@ class Egress:
             outlet.refusal = "it is a port of this system itself: the output would come back as its input"
         elif outlet.target.in_mediamtx_log and await self._api.log_level() in _TELLING_LEVELS:
             outlet.refusal = (
-                "MediaMTX would write its streamid and passphrase to its log: start MediaMTX with MTX_LOGLEVEL=warn"
+                'MediaMTX would write its streamid and passphrase to its log: set mediamtx.log_level = "warn", or '
+                "MTX_LOGLEVEL=warn where you start MediaMTX yourself"
             )
         else:
             outlet.refusal = ""

@@ -54,6 +54,7 @@ def server_environment(settings: config.Settings) -> dict[str, str]:
     }
     return {
         **{f"MTX_{name}ADDRESS": f"{server.host}:{port}" for name, port in addresses.items()},
+        "MTX_LOGLEVEL": server.log_level,
         "DUBRELAY_PYTHON": sys.executable,
         "DUBRELAY_HOOK": str(Path(hook.__file__).resolve()),
         hook.URL_VARIABLE: settings.orchestrator.url,
