@@ -27,8 +27,9 @@ pytestmark = pytest.mark.unit
         ("rtmp://u:p@h/app/K", "rtmp://u:p@h/app#K", "rtmp://h/app"),
         ("rtmp://h/app/K$MTX_PATH%41", "rtmp://h/app#K%24MTX_PATH%2541", "rtmp://h/app"),
         ("rtmp://[::1]:1936/app/K", "rtmp://[::1]:1936/app#K", "rtmp://[::1]:1936/app"),
-        ("srt://h:9000", "srt://h:9000", "srt://h:9000"),
-        ("srt://h:9000?streamid=#!::r=x,m=publish", "srt://h:9000?streamid=%23!::r=x,m=publish", "srt://h:9000"),
+        ("srt://h:9000", "srt://h:9000?conntimeo=10000", "srt://h:9000"),
+        ("srt://h:9?conntimeo=1", "srt://h:9?conntimeo=1", "srt://h:9"),
+        ("srt://h:9?streamid=#!::r=x,m=y", "srt://h:9?streamid=%23!::r=x,m=y&conntimeo=10000", "srt://h:9"),
         ("whips://h/v2/offer#K", "whips://h/v2/offer", "whips://h"),
     ],
 )  # fmt: skip

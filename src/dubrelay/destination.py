@@ -17,6 +17,8 @@ _PORTS = {"rtmp": 1935, "rtmps": 443, "srt": 0, "whip": 80, "whips": 443}
 SCHEMES = tuple(_PORTS)
 _PRINTABLE = re.compile(r"[!-~]{1,2000}")
 _KEY_SAFE = "!&'()*+,;=:@/?~-._"
+_SRT_PATIENCE = "conntimeo=10000"
+"""In ms. Some ponder a wrong key longer than MediaMTX waits of itself, and would seem not to be there."""
 _SRT_SECRETS = ("streamid", "passphrase")
 
 
@@ -93,9 +95,11 @@ def _app_and_key(after: str) -> tuple[str, str]:
 def _srt(place: str, described: str, after: str, host: str, port: int, who: tuple[str, ...]) -> Target:
     query = after.partition("?")[2].replace("#", "%23").replace("$", "%24")
     pairs = parse_qsl(query)
+    if not any(key == "conntimeo" for key, _ in pairs):
+        query = f"{query}&{_SRT_PATIENCE}" if query else _SRT_PATIENCE
     secrets = _texts(query, *(value for key, value in pairs), *_query_values(query), *who)
     told = any(key in _SRT_SECRETS and value for key, value in pairs)
-    return Target(f"{place}?{query}" if query else place, "", described, "srt", host, port, secrets, told)
+    return Target(f"{place}?{query}", "", described, "srt", host, port, secrets, told)
 
 
 def _whip(place: str, described: str, after: str, scheme: str, host: str, port: int, who: tuple[str, ...]) -> Target:

@@ -256,15 +256,17 @@ def test_a_new_orchestrator_leaves_alone_what_is_as_it_should_be(
         destination.wait_available("app/x")
         with recording(destination.rtmp("app/x"), recorded), RunningOrchestrator(settings) as orchestrator:
             Scene(media, orchestrator).wait("main", "forwarding")
+            wait_for(lambda: recorded.stat().st_size > 300_000, PATIENCE_S, "some seconds of it")
     assert_whole(recorded, clip)
 
 
 def test_an_ffmpeg_that_listens_gets_the_picture_bit_by_bit(tmp_path: Path, clip: Path) -> None:
-    port, file = free_port(), tmp_path / "taken.flv"
-    url = f"rtmp://127.0.0.1:{port}/live2/{KEY}"
-    command = ["ffmpeg", "-nostdin", "-v", "error", "-listen", "1", "-i", url, "-t", "8", "-c", "copy", str(file)]
-    with subprocess.Popen(command) as listener, scene(tmp_path, settings_with(), clip) as x:
-        x.put("ffmpeg", url)
+    """By SRT: the RTMP of `ffmpeg -listen 1` MediaMTX does not understand."""
+    port, file = free_port(), tmp_path / "taken.mkv"
+    listen = f"srt://127.0.0.1:{port}?mode=listener"
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", listen, "-t", "8", "-c", "copy", str(file)]
+    with scene(tmp_path, settings_with(), clip) as x, subprocess.Popen(command) as listener:
+        x.put("ffmpeg", f"srt://127.0.0.1:{port}")
         x.wait("ffmpeg", "forwarding")
         assert listener.wait(PATIENCE_S) == 0
         x.wait("ffmpeg", "unreachable")
@@ -282,9 +284,9 @@ def test_rtmps_srt_and_whip(tmp_path: Path, clip: Path, plain_clip: Path, monkey
         for name, url in {
             "rtmps": destination.rtmps_url("rtmps"),
             "srt": destination.srt_url("srt"),
-            "whip": destination.whip_url("whip"),
+            "whip": destination.whip_url("w"),
             "srt-wrong": destination.srt_url("srt2", WRONG),
-            "whip-wrong": destination.whip_url("whip2", WRONG),
+            "whip-wrong": destination.whip_url("w2", WRONG),
         }.items():
             x.put(name, url)
         for name in ("rtmps", "srt", "whip"):
@@ -292,7 +294,7 @@ def test_rtmps_srt_and_whip(tmp_path: Path, clip: Path, plain_clip: Path, monkey
         assert "streamid and passphrase" in x.wait("srt-wrong", "refused").last_error
         assert "is the key right?" in x.wait("whip-wrong", "refused").last_error
         available = {item["name"] for item in destination.api("/v3/paths/list")["items"] if item["available"]}
-        assert available == {"app/rtmps", "app/srt", "app/whip"}
+        assert available == {"app/rtmps", "app/srt", "app/w"}
         destination.freeze()
         x.wait("srt", "unreachable")
         destination.thaw()
@@ -300,7 +302,7 @@ def test_rtmps_srt_and_whip(tmp_path: Path, clip: Path, plain_clip: Path, monkey
         assert KEY not in x.media.log()
         assert WRONG not in x.media.log()
     with destination, scene(tmp_path, settings_with(), clip) as x:
-        x.put("whip", destination.whip_url("whip"))
+        x.put("whip", destination.whip_url("w"))
         assert "cannot carry this stream" in x.wait("whip", "refused").last_error
 
 
@@ -322,8 +324,10 @@ def test_no_key_is_seen_anywhere_and_the_system_is_no_destination_of_its_own(
         own = settings.mediamtx
         x.put("loop", f"rtmp://localhost:{own.rtmp_port}/live/x/in?key={KEY}")
         x.put("api", f"whip://127.0.0.1:{own.api_port}/v3/config#{KEY}")
+        x.put("same", destination.url())
         x.wait("good", "forwarding")
         x.wait("wrong", "refused")
+        assert x.wait("same", "refused").last_error == "it has the same URL as good"
         assert "mediamtx.log_level" in x.wait("srt", "refused").last_error
         for name in ("loop", "api"):
             assert "this system itself" in x.wait(name, "refused").last_error

@@ -111,6 +111,13 @@ def test_an_entry_without_a_publisher_waits() -> None:
     assert scene.delivery.sent == 5 * 50_000
 
 
+def test_one_that_is_held_back_is_refused_since_then() -> None:
+    delivery = Delivery(1.0)
+    for now in (2.0, 3.0):
+        delivery.refused_here("a loop", now)
+    assert (delivery.state, delivery.error, delivery.since) == ("refused", "a loop", 2.0)
+
+
 @pytest.mark.parametrize(
     ("error", "taken", "state", "words"),
     [

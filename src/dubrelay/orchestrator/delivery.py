@@ -112,17 +112,12 @@ class Delivery:
 
     def absent(self, now: float) -> None:
         """MediaMTX does not have it (yet), or nothing is published that could be sent."""
-        self._id = ""
-        self._attempt_at = now
-        self._growths = 0
-        self._taken = False
-        self._failed_at = None
-        self._history.clear()
+        self._forget(now)
         self._become("connecting", now)
 
     def refused_here(self, why: str, now: float) -> None:
         """It is not handed to MediaMTX at all."""
-        self.absent(now)
+        self._forget(now)
         self.error = why
         self._become("refused", now)
 
@@ -142,6 +137,15 @@ class Delivery:
             self._failed(sighting.error, now)
         else:
             self._at_work(grown > 0, now)
+
+    def _forget(self, now: float) -> None:
+        """All that belongs to one entry."""
+        self._id = ""
+        self._attempt_at = now
+        self._growths = 0
+        self._taken = False
+        self._failed_at = None
+        self._history.clear()
 
     def _failed(self, error: str, now: float) -> None:
         another = self._failed_at is None or error != self._failure

@@ -30,6 +30,9 @@ _MAX_QUERY_FIELDS = 50
 _TELLING_LEVELS = ("info", "debug")
 
 
+_GivenBy = Literal["settings", "publisher"]
+
+
 class DestinationStore(Protocol):
     """What the API changes. `destinations` is what holds now, the file's and the stored ones."""
 
@@ -59,15 +62,22 @@ class _Outlet:
 
     destination: Destination
     target: Target
-    given_by: Literal["settings", "publisher"]
+    given_by: _GivenBy
     delivery: Delivery
+    twin: str = ""
+    """Another one of the same stream that has the same URL: that one is handed to MediaMTX."""
     refusal: str | None = None
-    """Why it is not handed to MediaMTX; empty once that was looked into and nothing found."""
+    """Why it may not be handed to MediaMTX; empty once that was looked into and nothing found."""
     check_at: float = 0.0
 
     @property
     def entry(self) -> Entry:
         return Entry(self.target.forward, self.target.bearer)
+
+    @property
+    def held_back(self) -> str:
+        """Why, or empty."""
+        return f"it has the same URL as {self.twin}" if self.twin else self.refusal or ""
 
 
 class Egress:
@@ -78,12 +88,13 @@ class Egress:
         settings: Settings,
         api: ControlApi,
         destinations_of: Callable[[str], Sequence[Destination]],
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._api = api
         self._destinations_of = destinations_of
         self._clock = clock
+        self._epoch = time.time() - clock()
         self._asked: dict[str, tuple[Destination, ...]] = {}
         """By the publisher of a stream, in its query."""
         self._outlets: dict[str, dict[str, _Outlet]] = {}
@@ -145,7 +156,7 @@ class Egress:
                 DestinationView(name=d.name, url=d.target.shown, given_by="settings")
                 for d in self._destinations_of(stream_id)
             ]
-        return [_view(outlet) for outlet in outlets.values()]
+        return [_view(outlet, self._epoch) for outlet in outlets.values()]
 
     def figures(self) -> Iterator[tuple[str, str, Figures]]:
         """(stream id, name, figures) of every destination of a stream in session."""
@@ -157,19 +168,23 @@ class Egress:
         """Makes the outlets those that are wanted by now; one whose URL is the same goes on as it is."""
         before = self._outlets.get(stream_id, {})
         wanted: dict[str, _Outlet] = {}
-        settings = [(d, "settings") for d in self._destinations_of(stream_id)]
-        asked = [(d, "publisher") for d in self._asked.get(stream_id, ())]
-        taken: set[Entry] = set()
-        for destination, given_by in [*settings, *asked]:
-            known = before.get(destination.name)
-            if known is None or known.destination != destination:
+        first: dict[Entry, str] = {}
+        given: dict[_GivenBy, Sequence[Destination]] = {
+            "settings": self._destinations_of(stream_id),
+            "publisher": self._asked.get(stream_id, ()),
+        }
+        for given_by, destination in [(by, destination) for by, several in given.items() for destination in several]:
+            name = destination.name
+            if name in wanted:
+                continue
+            outlet = before.get(name)
+            if outlet is None or (outlet.destination, outlet.given_by) != (destination, given_by):
                 target = destination.target
-                delivery = Delivery(self._clock(), target.secrets)
-                known = _Outlet(destination, target, "settings" if given_by == "settings" else "publisher", delivery)
-                self._log(stream_id, known).info("destination_wanted", by=given_by)
-            if known.destination.name not in wanted and known.entry not in taken:
-                wanted[destination.name] = known
-                taken.add(known.entry)
+                outlet = _Outlet(destination, target, given_by, Delivery(self._clock(), target.secrets))
+                self._log(stream_id, outlet).info("destination_wanted", by=given_by)
+            twin = first.setdefault(outlet.entry, name)
+            outlet.twin = "" if twin == name else twin
+            wanted[name] = outlet
         for name, outlet in before.items():
             if wanted.get(name) is not outlet:
                 self._log(stream_id, outlet).info("destination_removed", state=outlet.delivery.state)
@@ -196,9 +211,9 @@ class Egress:
                 if entry != NOTHING
             }
         for outlet in outlets:
-            if outlet.entry not in sightings:
+            if outlet.entry not in sightings and not outlet.twin:
                 await self._check(outlet)
-        wanted = [outlet.entry for outlet in outlets if not outlet.refusal]
+        wanted = [outlet.entry for outlet in outlets if not outlet.held_back]
         todo = change(wanted, seen)
         if todo is not None and path is not None:
             await self._do(todo, path)
@@ -215,7 +230,7 @@ class Egress:
         else:
             # Any other difference between the two configurations would end the publisher's connection.
             same = await self._api.path_conf(path.conf_name)
-            await self._api.add_path(path.name, {**same, "forward": forward})
+            await self._api.put_path(path.name, {**same, "forward": forward})
             self._added.add(path.name)
         logs.get().info("forward_changed", path=path.name, change=todo.kind, entries=len(todo.entries))
 
@@ -237,8 +252,8 @@ class Egress:
     def _note_delivery(self, stream_id: str, outlet: _Outlet, sighting: Sighting | None) -> None:
         delivery, now = outlet.delivery, self._clock()
         before = delivery.state
-        if outlet.refusal:
-            delivery.refused_here(outlet.refusal, now)
+        if outlet.held_back:
+            delivery.refused_here(outlet.held_back, now)
         elif sighting is None:
             delivery.absent(now)
         else:
@@ -299,14 +314,15 @@ def said(error: ValidationError) -> str:
     return f"{key}: {problem['msg'].removeprefix('Value error, ')}"
 
 
-def _view(outlet: _Outlet) -> DestinationView:
+def _view(outlet: _Outlet, epoch: float) -> DestinationView:
+    """`epoch` is where the clock of the deliveries was 0, in seconds since the epoch."""
     delivery = outlet.delivery
     return DestinationView(
         name=outlet.destination.name,
         url=outlet.target.shown,
         given_by=outlet.given_by,
         state=delivery.state,
-        since=delivery.since,
+        since=epoch + delivery.since,
         bitrate_kbps=delivery.bitrate_kbps,
         sent_bytes=delivery.sent,
         retries=delivery.retries,

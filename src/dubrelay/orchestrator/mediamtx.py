@@ -184,8 +184,9 @@ class ControlApi:
         conf.pop("name", None)
         return conf
 
-    async def add_path(self, name: str, conf: dict[str, Any]) -> None:
-        await self._ask("POST", f"/v3/config/paths/add/{name}", conf)
+    async def put_path(self, name: str, conf: dict[str, Any]) -> None:
+        """Gives a path a configuration of its own, whether it has one or not."""
+        await self._ask("POST", f"/v3/config/paths/replace/{name}", conf)
 
     async def patch_path(self, name: str, conf: dict[str, Any]) -> None:
         await self._ask("PATCH", f"/v3/config/paths/patch/{name}", conf)
