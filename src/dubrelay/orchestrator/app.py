@@ -50,7 +50,7 @@ def build_app(
             for stream_id, live in reconciler.streams.items()
             if live.worker is not None and live.worker.status is not None
         ],
-        destinations=egress.figures,
+        destinations=egress.deliveries,
     )
 
     @asynccontextmanager

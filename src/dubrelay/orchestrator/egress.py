@@ -45,17 +45,6 @@ class DestinationStore(Protocol):
         """False: there is none of that name."""
 
 
-class Figures(Protocol):
-    """What metrics show of one destination in session."""
-
-    @property
-    def state(self) -> str: ...
-    @property
-    def sent(self) -> int: ...
-    @property
-    def retries(self) -> int: ...
-
-
 @dataclass
 class _Outlet:
     """One destination of a stream in session."""
@@ -158,8 +147,8 @@ class Egress:
             ]
         return [_view(outlet, self._epoch) for outlet in outlets.values()]
 
-    def figures(self) -> Iterator[tuple[str, str, Figures]]:
-        """(stream id, name, figures) of every destination of a stream in session."""
+    def deliveries(self) -> Iterator[tuple[str, str, Delivery]]:
+        """(stream id, name, how it fares) of every destination of a stream in session."""
         for stream_id, outlets in self._outlets.items():
             for name, outlet in outlets.items():
                 yield stream_id, name, outlet.delivery

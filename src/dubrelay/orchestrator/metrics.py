@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from dubrelay import logs
-from dubrelay.orchestrator.egress import Figures
+from dubrelay.orchestrator.delivery import Delivery
 from dubrelay.wire.streams import DestinationState, StreamState
 
 WORKER_PREFIX = "worker_"
@@ -47,7 +47,7 @@ class _Snapshot(Collector):
         self,
         states: Callable[[], Iterable[str]],
         workers: Callable[[], Iterable[tuple[str, str]]],
-        destinations: Callable[[], Iterable[tuple[str, str, Figures]]],
+        destinations: Callable[[], Iterable[tuple[str, str, Delivery]]],
     ) -> None:
         self._states = states
         self._workers = workers
@@ -63,8 +63,8 @@ class _Snapshot(Collector):
         yield from merged(self._workers())
 
 
-def _of_destinations(destinations: list[tuple[str, str, Figures]]) -> Iterator[Metric]:
-    tally = Tally(figures.state for _, _, figures in destinations)
+def _of_destinations(destinations: list[tuple[str, str, Delivery]]) -> Iterator[Metric]:
+    tally = Tally(delivery.state for _, _, delivery in destinations)
     states = GaugeMetricFamily(
         "orchestrator_destinations", "Destinations of streams in session by state", labels=["state"]
     )
@@ -73,9 +73,9 @@ def _of_destinations(destinations: list[tuple[str, str, Figures]]) -> Iterator[M
     labels = ["stream_id", "destination"]
     sent = CounterMetricFamily("orchestrator_destination_bytes", "Sent to a destination", labels=labels)
     retries = CounterMetricFamily("orchestrator_destination_retries", "Attempts after a failure", labels=labels)
-    for stream_id, name, figures in destinations:
-        sent.add_metric([stream_id, name], figures.sent)
-        retries.add_metric([stream_id, name], figures.retries)
+    for stream_id, name, delivery in destinations:
+        sent.add_metric([stream_id, name], delivery.sent)
+        retries.add_metric([stream_id, name], delivery.retries)
     yield from (states, sent, retries)
 
 
@@ -93,10 +93,10 @@ class OrchestratorMetrics:
         self,
         states: Callable[[], Iterable[str]],
         workers: Callable[[], Iterable[tuple[str, str]]],
-        destinations: Callable[[], Iterable[tuple[str, str, Figures]]] = list,
+        destinations: Callable[[], Iterable[tuple[str, str, Delivery]]] = list,
     ) -> None:
         """`states` of all streams; `workers`: stream id and metrics text of each worker that runs; `destinations`:
-        stream id, name and figures of each.
+        stream id, name and how it fares, of each destination of a stream in session.
         """
         self._registry.register(_Snapshot(states, workers, destinations))
 
