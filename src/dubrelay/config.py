@@ -453,6 +453,7 @@ class Sts(_Section):
         return self
 
 
+MAX_DESTINATIONS = 16
 DestinationName = Annotated[
     str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$", description="1 to 32 lower-case letters, digits and -")
 ]
@@ -486,7 +487,7 @@ class Stream(_Section):
     floor_gain_db: GainDb | None = None
     original_gain_db: GainDb | None = None
     glossary: Glossary = ()
-    destinations: Annotated[tuple[Destination, ...], Field(max_length=16)] = ()
+    destinations: Annotated[tuple[Destination, ...], Field(max_length=MAX_DESTINATIONS)] = ()
 
     @field_validator("destinations")
     @classmethod

@@ -104,6 +104,10 @@ def scene(directory: Path, settings: config.Settings, clip: Path, query: str = "
         yield Scene(media, orchestrator)
 
 
+def wait_recorded(file: Path, size: int) -> None:
+    wait_for(lambda: file.exists() and file.stat().st_size >= size, PATIENCE_S, f"{size} bytes of {file}")
+
+
 def assert_whole(recorded: Path, published: Path) -> None:
     """Every access unit from the first to the last, bit by bit."""
     found = match(access_units(published), access_units(recorded))
@@ -254,9 +258,11 @@ def test_a_new_orchestrator_leaves_alone_what_is_as_it_should_be(
         with RunningOrchestrator(settings) as orchestrator:
             Scene(media, orchestrator).wait("main", "forwarding")
         destination.wait_available("app/x")
-        with recording(destination.rtmp("app/x"), recorded), RunningOrchestrator(settings) as orchestrator:
-            Scene(media, orchestrator).wait("main", "forwarding")
-            wait_for(lambda: recorded.stat().st_size > 300_000, PATIENCE_S, "some seconds of it")
+        with recording(destination.rtmp("app/x"), recorded):
+            wait_recorded(recorded, 100_000)
+            with RunningOrchestrator(settings) as orchestrator:
+                Scene(media, orchestrator).wait("main", "forwarding")
+                wait_recorded(recorded, recorded.stat().st_size + 300_000)
     assert_whole(recorded, clip)
 
 

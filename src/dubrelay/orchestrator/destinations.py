@@ -8,13 +8,11 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
 from dubrelay import logs
-from dubrelay.config import Destination
+from dubrelay.config import MAX_DESTINATIONS, Destination
 from dubrelay.orchestrator.egress import DestinationStore, Egress, said
 from dubrelay.orchestrator.hooks import Refused
 from dubrelay.orchestrator.mediamtx import stream_of
 from dubrelay.wire.streams import STREAMS_PATH, DestinationList
-
-MAX_DESTINATIONS = 16
 
 
 class NewDestination(BaseModel):
