@@ -359,10 +359,13 @@ def test_no_key_is_seen_anywhere_and_the_system_is_no_destination_of_its_own(
 
 
 def test_a_publisher_may_name_destinations_on_hosts_that_are_allowed(
-    tmp_path: Path, destination: RunningDestination, clip: Path
+    tmp_path: Path, destination: RunningDestination, clip: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     settings = settings_with(egress={"publisher_hosts": ["127.0.0.1"]})
     query = "?" + urlencode([("dest", destination.url()), ("dest", "rtmp://localhost/a/b")])
     with destination, scene(tmp_path, settings, clip, query) as x:
         assert x.wait("publisher-1", "forwarding").given_by == "publisher"
         assert set(x.views()) == {"publisher-1"}
+    out, err = capfd.readouterr()
+    assert "destination_not_allowed" in out + err
+    assert KEY not in out + err + x.media.log()
