@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -82,7 +82,7 @@ class MediaMtx:
         environment = os.environ | server_environment(self._settings)
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [BINARY, CONFIG], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
             )
         try:
             wait_for(self._answers, 10, f"MediaMTX to answer; its log: {self.log_file}")
@@ -90,6 +90,9 @@ class MediaMtx:
             self.kill()
             raise
         return self
+
+    def command(self) -> Sequence[str | Path]:
+        return (BINARY, CONFIG)
 
     def stop(self, signal_number: int = signal.SIGTERM) -> None:
         if self.process is not None:
@@ -159,10 +162,10 @@ def publish_command(
 
 @contextmanager
 def publish(
-    url: str, *, file: Path | None = None, seconds: float | None = None, b_frames: int = 0
+    url: str, *, file: Path | None = None, seconds: float | None = None, b_frames: int = 0, loop: bool = False
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A publisher that runs as long as the block, or `seconds`, or `file`. Its errors show in pytest's capture."""
-    command = publish_command(url, file=file, seconds=seconds, b_frames=b_frames)
+    command = publish_command(url, file=file, seconds=seconds, b_frames=b_frames, loop=loop)
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
         yield process

@@ -13,6 +13,7 @@ import uvicorn
 
 from dubrelay import config
 from dubrelay.orchestrator.app import build_app
+from dubrelay.orchestrator.egress import DestinationStore
 from dubrelay.orchestrator.supervisor import Supervisor
 from dubrelay.wire.streams import STREAMS_PATH, StreamDetails
 from waiting import wait_for
@@ -26,9 +27,14 @@ class RunningOrchestrator:
     Listens on `settings.orchestrator.port`.
     """
 
-    def __init__(self, settings: config.Settings, command: tuple[str, ...] = FAKE_WORKER) -> None:
+    def __init__(
+        self,
+        settings: config.Settings,
+        command: tuple[str, ...] = FAKE_WORKER,
+        store: DestinationStore | None = None,
+    ) -> None:
         self.settings = settings
-        app = build_app(settings, Supervisor(settings.orchestrator, command))
+        app = build_app(settings, Supervisor(settings.orchestrator, command), store)
         host, port = settings.orchestrator.host, settings.orchestrator.port
         self._server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False))
         self._thread = threading.Thread(target=self._server.run, daemon=True)

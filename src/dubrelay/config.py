@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from dubrelay.allowed import allowed
+from dubrelay.destination import Target, target
 from dubrelay.errors import ConfigError
 
 ENV_PREFIX = "DUBRELAY_"
@@ -146,6 +147,7 @@ class MediaMtx(_Section):
     webrtc_port: Port = 8889
     api_port: Port = 9997
     metrics_port: Port = 9998
+    log_level: Literal["info", "warn", "error"] = "info"
 
     def input_url(self, stream_id: str, protocol: InputProtocol) -> str:
         path = f"live/{stream_id}/in"
@@ -183,6 +185,16 @@ class Orchestrator(_Section):
         if not is_loopback(self.host) and not self.hook_token.get_secret_value():
             raise ValueError("hook_token is required when host is not a loopback address")
         return self
+
+
+HostPattern = Annotated[
+    str,
+    Field(pattern=r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]{0,252})$", description="a host name, or *.domain for all below"),
+]
+
+
+class Egress(_Section):
+    publisher_hosts: list[HostPattern] = Field([], max_length=100)
 
 
 class Worker(_Section):
@@ -458,10 +470,10 @@ class Sts(_Section):
         return self
 
 
+MAX_DESTINATIONS = 16
 DestinationName = Annotated[
     str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$", description="1 to 32 lower-case letters, digits and -")
 ]
-_DESTINATION = re.compile(r"(rtmps?|srt|whips?)://[^\s/?#]+\S*")
 
 
 class Destination(_Section):
@@ -472,10 +484,13 @@ class Destination(_Section):
 
     @field_validator("url")
     @classmethod
-    def _known_scheme(cls, url: SecretStr) -> SecretStr:
-        if not _DESTINATION.fullmatch(url.get_secret_value()):
-            raise ValueError("must be an rtmp, rtmps, srt, whip or whips URL without spaces")
+    def _forwardable(cls, url: SecretStr) -> SecretStr:
+        target(url.get_secret_value())
         return url
+
+    @property
+    def target(self) -> Target:
+        return target(self.url.get_secret_value())
 
 
 class Stream(_Section):
@@ -489,7 +504,7 @@ class Stream(_Section):
     floor_gain_db: GainDb | None = None
     original_gain_db: GainDb | None = None
     glossary: Glossary = ()
-    destinations: Annotated[tuple[Destination, ...], Field(max_length=16)] = ()
+    destinations: Annotated[tuple[Destination, ...], Field(max_length=MAX_DESTINATIONS)] = ()
 
     @field_validator("destinations")
     @classmethod
@@ -504,6 +519,7 @@ class Settings(_Section):
     paths: Paths = Paths()
     mediamtx: MediaMtx = MediaMtx()
     orchestrator: Orchestrator = Orchestrator()
+    egress: Egress = Egress()
     worker: Worker = Worker()
     dub: Dub = Dub()
     cut: Cut = Cut()
@@ -512,6 +528,10 @@ class Settings(_Section):
     sts_client: StsClient = StsClient()
     sts: Sts = Sts()
     streams: dict[StreamId, Stream] = {}
+
+    def destinations(self, stream_id: str) -> tuple[Destination, ...]:
+        """Where that stream's output is forwarded to."""
+        return self.streams.get(stream_id, Stream()).destinations
 
     @model_validator(mode="after")
     def _phrase_fits_latency(self) -> Self:

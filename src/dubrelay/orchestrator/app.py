@@ -19,6 +19,8 @@ from dubrelay import logs
 from dubrelay.config import Settings
 from dubrelay.listening import listening
 from dubrelay.orchestrator.api import api_routes
+from dubrelay.orchestrator.destinations import destination_routes
+from dubrelay.orchestrator.egress import DestinationStore, Egress
 from dubrelay.orchestrator.hooks import Refused, hook_routes
 from dubrelay.orchestrator.mediamtx import ControlApi
 from dubrelay.orchestrator.metrics import OrchestratorMetrics
@@ -28,12 +30,18 @@ from dubrelay.orchestrator.supervisor import Supervisor
 SHUTDOWN_S = 2
 
 
-def build_app(settings: Settings, supervisor: Supervisor | None = None) -> FastAPI:
-    """Streams are served for as long as the application's lifespan; at its end every worker is stopped."""
+def build_app(
+    settings: Settings, supervisor: Supervisor | None = None, store: DestinationStore | None = None
+) -> FastAPI:
+    """Streams are served for as long as the application's lifespan; at its end every worker is stopped.
+
+    Destinations are those of `store`, which the API can change; without one, those of the settings.
+    """
     metrics = OrchestratorMetrics()
     media = ControlApi(settings.mediamtx.api_url)
+    egress = Egress(settings, media, store.destinations if store else settings.destinations)
     reconciler = Reconciler(
-        settings, media, supervisor or Supervisor(settings.orchestrator), metrics.worker_restarts.inc
+        settings, media, supervisor or Supervisor(settings.orchestrator), egress, metrics.worker_restarts.inc
     )
     metrics.watch(
         states=lambda: [live.view().state for live in reconciler.streams.values()],
@@ -42,31 +50,35 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None) -> FastA
             for stream_id, live in reconciler.streams.items()
             if live.worker is not None and live.worker.status is not None
         ],
+        destinations=egress.deliveries,
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        polling = asyncio.create_task(reconciler.run())
-        polling.add_done_callback(lambda task: _end_with(task, app, reconciler))
+        running = [asyncio.create_task(reconciler.run()), asyncio.create_task(egress.run())]
+        for task in running:
+            task.add_done_callback(lambda task: _end_with(task, app, reconciler))
         try:
             yield
         finally:
-            polling.cancel()
-            await asyncio.gather(polling, return_exceptions=True)
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
             await reconciler.close()
             await media.close()
 
     app = FastAPI(title="dubrelay orchestrator", lifespan=lifespan)
     app.include_router(hook_routes(reconciler, metrics, settings.orchestrator.hook_token))
-    app.include_router(api_routes(reconciler, metrics))
+    app.include_router(api_routes(reconciler, metrics, egress))
+    app.include_router(destination_routes(egress, store))
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     return app
 
 
-def _end_with(polling: asyncio.Task[None], app: FastAPI, reconciler: Reconciler) -> None:
+def _end_with(task: asyncio.Task[None], app: FastAPI, reconciler: Reconciler) -> None:
     """A bug ended it: the process ends, too, with its workers, so that whoever supervises it starts it anew."""
-    if not polling.cancelled() and (error := polling.exception()) is not None:
+    if not task.cancelled() and (error := task.exception()) is not None:
         reconciler.mediamtx_problem = f"the orchestrator no longer reads MediaMTX's list: {type(error).__name__}"
         app.state.failure = error
         os.kill(os.getpid(), signal.SIGTERM)

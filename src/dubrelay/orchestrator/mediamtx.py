@@ -54,6 +54,7 @@ def server_environment(settings: config.Settings) -> dict[str, str]:
     }
     return {
         **{f"MTX_{name}ADDRESS": f"{server.host}:{port}" for name, port in addresses.items()},
+        "MTX_LOGLEVEL": server.log_level,
         "DUBRELAY_PYTHON": sys.executable,
         "DUBRELAY_HOOK": str(Path(hook.__file__).resolve()),
         hook.URL_VARIABLE: settings.orchestrator.url,
@@ -78,6 +79,8 @@ class MediaPath(_Item):
     """One path of the list; `available` means that somebody publishes and readers get it."""
 
     name: str
+    conf_name: str = ""
+    """Which path of the configuration it is made after: a regular expression, or its own name."""
     available: bool = False
     available_time: str | None = None
     source: PathSource | None = None
@@ -86,6 +89,37 @@ class MediaPath(_Item):
     @property
     def codecs(self) -> list[str]:
         return [track.codec for track in self.tracks]
+
+    @property
+    def is_exact(self) -> bool:
+        return self.conf_name == self.name
+
+
+class ForwardConf(_Item):
+    dest: str
+    whip_bearer_token: str = ""
+
+
+class Forward(_Item):
+    """One entry of a path's `forward` list. `forwarding` is said from before it connects."""
+
+    id: str
+    conf: ForwardConf
+    state: Literal["idle", "forwarding", "error"]
+    last_error: str = ""
+    outbound_bytes: int = 0
+
+
+class _Forwards(_Item):
+    items: list[Forward]
+
+
+class _PathConf(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class _Global(_Item):
+    log_level: str
 
 
 class _Page(_Item):
@@ -138,10 +172,35 @@ class ControlApi:
         answer = await self._ask("POST", f"/v3/{kind}/kick/{quote(source.id, safe='')}") if kind else None
         return answer is not None
 
-    async def _ask(self, method: str, path: str) -> Any:
+    async def forwards(self, path: str) -> list[Forward]:
+        """Where a path is forwarded to, by position; empty when there is no such path. Holds keys."""
+        answer = await self._ask("GET", f"/v3/paths/forward/list?path={quote(path, safe='')}&itemsPerPage={_PAGE}")
+        return [] if answer is None else self._parsed(_Forwards, answer).items
+
+    async def path_conf(self, name: str) -> dict[str, Any]:
+        """All settings of a path of the configuration, but its name."""
+        answer = await self._ask("GET", f"/v3/config/paths/get/{quote(name, safe='')}")
+        conf = self._parsed(_PathConf, answer).model_dump()
+        conf.pop("name", None)
+        return conf
+
+    async def put_path(self, name: str, conf: dict[str, Any]) -> None:
+        """Gives a path a configuration of its own, whether it has one or not."""
+        await self._ask("POST", f"/v3/config/paths/replace/{name}", conf)
+
+    async def patch_path(self, name: str, conf: dict[str, Any]) -> None:
+        await self._ask("PATCH", f"/v3/config/paths/patch/{name}", conf)
+
+    async def delete_path(self, name: str) -> None:
+        await self._ask("DELETE", f"/v3/config/paths/delete/{name}")
+
+    async def log_level(self) -> str:
+        return self._parsed(_Global, await self._ask("GET", "/v3/config/global/get")).log_level
+
+    async def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """The JSON of the answer, or None for 404. The one place where the HTTP client's errors become ours."""
         try:
-            response = await self._client.request(method, path)
+            response = await self._client.request(method, path, json=body)
             if response.status_code == httpx2.codes.NOT_FOUND:
                 return None
             response.raise_for_status()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from dubrelay import logs
 from dubrelay.config import Settings
+from dubrelay.orchestrator.egress import Egress
 from dubrelay.orchestrator.live import LiveStream
 from dubrelay.orchestrator.mediamtx import ControlApi, MediaMtxError, MediaPath, PathSource, stream_of
 from dubrelay.orchestrator.plan import Unsupported, dub_asked_for, plan_for
@@ -33,7 +34,12 @@ class Reconciler:
     """`run` polls until it is cancelled; `close` stops every worker."""
 
     def __init__(
-        self, settings: Settings, api: ControlApi, supervisor: Supervisor, on_restart: Callable[[], None]
+        self,
+        settings: Settings,
+        api: ControlApi,
+        supervisor: Supervisor,
+        egress: Egress,
+        on_restart: Callable[[], None],
     ) -> None:
         self.streams: dict[str, LiveStream] = {}
         self.mediamtx_problem: str | None = f"MediaMTX at {api.url} has not answered yet"
@@ -41,6 +47,7 @@ class Reconciler:
         self._settings = settings
         self._api = api
         self._supervisor = supervisor
+        self._egress = egress
         self._on_restart = on_restart
         self._hints: OrderedDict[str, _Hint] = OrderedDict()
         self._hurry = asyncio.Event()
@@ -75,8 +82,10 @@ class Reconciler:
 
     async def poll(self) -> None:
         """One look at the list, and everything that follows from it and from the time that has passed."""
+        paths = None
         try:
-            sources = await self._sources(await self._api.paths())
+            paths = await self._api.paths()
+            sources = await self._sources(paths)
         except MediaMtxError as e:
             # Nothing is known now, so nothing is stopped: a worker without input ends by itself.
             self._note(e.message)
@@ -86,6 +95,7 @@ class Reconciler:
         for live in list(self.streams.values()):
             live.decide()
             live.look()
+        self._egress.listed(paths, [id_ for id_, live in self.streams.items() if live.machine.run_id])
         self._forget_ended()
 
     async def _sources(self, paths: list[MediaPath]) -> dict[str, Source]:
@@ -105,6 +115,9 @@ class Reconciler:
     async def _found(self, path: MediaPath, publisher: PathSource) -> Source:
         hint = self._hints.get(publisher.id)
         query = hint.query if hint else await self._api.query_of(publisher)
+        stream = stream_of(path.name)
+        if stream is not None:
+            self._egress.publisher_asks(stream[0], query)
         dub, warnings = dub_asked_for(query, self._settings.dub)
         plan = plan_for(path.codecs, dub, self._settings.worker.input)
         log = self._log.bind(path=path.name, sourceId=publisher.id, requestId=hint.request_id if hint else "")

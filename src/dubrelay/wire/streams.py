@@ -12,6 +12,8 @@ from dubrelay.wire.status import PhraseReport
 
 StreamState = Literal["idle", "starting", "running", "grace", "stopping", "degraded"]
 
+DestinationState = Literal["connecting", "forwarding", "stalled", "refused", "unreachable"]
+
 STREAMS_PATH = "/v1/streams"
 
 
@@ -26,6 +28,28 @@ class WorkerView(_View):
     cpu_percent: float | None = None
     """Of one core, over the last poll."""
     rss_bytes: int | None = None
+
+
+class DestinationView(_View):
+    """Where `out` is forwarded to. Its key is nowhere in here."""
+
+    name: str
+    url: str
+    """Scheme, host and app."""
+    given_by: Literal["settings", "publisher"]
+    state: DestinationState | None = None
+    """None while the stream is not in session. `forwarding`: bytes grow."""
+    since: float | None = None
+    """Of the state: seconds since the epoch."""
+    bitrate_kbps: float | None = None
+    sent_bytes: int = 0
+    retries: int = 0
+    last_error: str = ""
+    """In words; it stays when all is well again."""
+
+
+class DestinationList(_View):
+    destinations: list[DestinationView]
 
 
 class StreamView(_View):
@@ -45,6 +69,7 @@ class StreamView(_View):
     worker: WorkerView | None = None
     delay_ms: float | None = None
     av_sync_ms: float | None = None
+    destinations: list[DestinationView] = []
     last_sequence: int = 0
     """Of the latest phrase: ask for `?after=` this one next time."""
 

@@ -1,0 +1,91 @@
+"""Where an output is forwarded to: a second MediaMTX with a key of its own; and a store of destinations in memory."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from certificates import Certificate
+from dubrelay import config
+from dubrelay.config import Destination
+from media import BINARY, MediaMtx, free_mediamtx_settings, free_port
+
+KEY = "right-KEY-0123"
+_CONFIG = """\
+api: yes
+metrics: yes
+rtspTransports: [tcp]
+moq: no
+playback: no
+pprof: no
+authInternalUsers:
+  - user: any
+    permissions: [{action: read}, {action: api}]
+  - user: me
+    pass: %s
+    permissions: [{action: publish}]
+paths: {all_others: }
+"""
+
+
+class RunningDestination(MediaMtx):
+    """Takes what comes with the right key. `url` is as a person would paste it."""
+
+    def __init__(self, directory: Path, certificate: Certificate | None = None) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        super().__init__(directory, config.Settings(mediamtx=free_mediamtx_settings()))
+        self._config = directory / "destination.yml"
+        self._certificate = certificate
+        self.rtmps_port = free_port()
+
+    def url(self, name: str = "x", key: str = KEY) -> str:
+        return f"rtmp://127.0.0.1:{self.settings().rtmp_port}/app/{name}?user=me&pass={key}"
+
+    def srt_url(self, name: str = "x", key: str = KEY) -> str:
+        return f"srt://127.0.0.1:{self.settings().srt_port}?streamid=publish:app/{name}:me:{key}"
+
+    def whip_url(self, name: str = "x", key: str = KEY) -> str:
+        return f"whip://127.0.0.1:{self.settings().webrtc_port}/app/{name}/whip#me:{key}"
+
+    def rtmps_url(self, name: str = "x", key: str = KEY) -> str:
+        return f"rtmps://localhost:{self.rtmps_port}/app/{name}?user=me&pass={key}"
+
+    def freeze(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def start(self) -> Self:
+        text = _CONFIG % KEY
+        if self._certificate is not None:
+            tls = ("rtmpEncryption: optional", f"rtmpsAddress: 127.0.0.1:{self.rtmps_port}")
+            files = (f"rtmpServerKey: {self._certificate.key}", f"rtmpServerCert: {self._certificate.file}")
+            text += "\n".join((*tls, *files))
+        self._config.write_text(text)
+        return super().start()
+
+    def command(self) -> Sequence[str | Path]:
+        return (BINARY, self._config)
+
+
+class MemoryStore:
+    """Those of the settings, and what the API puts over them."""
+
+    def __init__(self, settings: config.Settings) -> None:
+        self._settings = settings
+        self._stored: dict[str, dict[str, Destination]] = {}
+
+    def destinations(self, stream_id: str) -> Sequence[Destination]:
+        of_file = {destination.name: destination for destination in self._settings.destinations(stream_id)}
+        return list((of_file | self._stored.get(stream_id, {})).values())
+
+    def put(self, stream_id: str, destination: Destination, who: str) -> None:
+        self._stored.setdefault(stream_id, {})[destination.name] = destination
+
+    def delete(self, stream_id: str, name: str, who: str) -> bool:
+        return self._stored.get(stream_id, {}).pop(name, None) is not None
