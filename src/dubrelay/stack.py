@@ -127,13 +127,13 @@ def with_own_sts(settings: Settings) -> Settings:
 
 
 def runs_sts(settings: Settings) -> bool:
-    """Whether the STS service is a part of the stack: not in bypass mode, nor when the client is told to use others."""
-    return settings.worker.mode == "dub" and settings.sts_client.urls == [settings.sts.url]
+    """Whether the STS service is a part of the stack: not where nothing is dubbed or the client uses others."""
+    return settings.dubs and settings.sts_client.urls == [settings.sts.url]
 
 
 def silent_services(settings: Settings) -> list[str]:
     """URLs of the services that phrases would go to and that do not answer now."""
-    if settings.worker.mode == "bypass":
+    if not settings.dubs:
         return []
     client = settings.sts_client
     verify = verification(client.ca_file)
