@@ -81,12 +81,12 @@ def test_a_return_within_the_grace_keeps_the_worker(fake: FakeMediaMtx) -> None:
         assert (pid_of(after), after.run_id, after.source_id) == (pid_of(before), before.run_id, "a2")
 
 
-def test_another_language_gets_another_worker(fake: FakeMediaMtx, orchestrator: RunningOrchestrator) -> None:
+def test_another_way_in_gets_another_worker(fake: FakeMediaMtx, orchestrator: RunningOrchestrator) -> None:
     fake.publish("x", "a1")
     before = orchestrator.wait_state("x", "running")
-    fake.publish("x", "a2", query="lang=fr")
+    fake.publish("x", "a2", codecs=("H264", "Opus"))
     after = wait_for(lambda: replaced(orchestrator, pid_of(before)), 10, "another worker")
-    assert (after.target_language, after.run_id) == ("fr", before.run_id)
+    assert (after.input_protocol, after.run_id) == ("srt", before.run_id)
 
 
 def replaced(orchestrator: RunningOrchestrator, pid: int) -> StreamDetails | None:

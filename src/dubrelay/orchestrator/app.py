@@ -19,10 +19,14 @@ from dubrelay import logs
 from dubrelay.config import Settings
 from dubrelay.listening import listening
 from dubrelay.orchestrator.api import api_routes
-from dubrelay.orchestrator.hooks import Refused, hook_routes
+from dubrelay.orchestrator.hooks import hook_routes
 from dubrelay.orchestrator.mediamtx import ControlApi
 from dubrelay.orchestrator.metrics import OrchestratorMetrics
 from dubrelay.orchestrator.reconcile import Reconciler
+from dubrelay.orchestrator.refused import Refused
+from dubrelay.orchestrator.store import FILE_NAME, Store
+from dubrelay.orchestrator.stream_config_api import config_routes
+from dubrelay.orchestrator.streamconfigs import StreamConfigs
 from dubrelay.orchestrator.supervisor import Supervisor
 
 SHUTDOWN_S = 2
@@ -32,8 +36,9 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None) -> FastA
     """Streams are served for as long as the application's lifespan; at its end every worker is stopped."""
     metrics = OrchestratorMetrics()
     media = ControlApi(settings.mediamtx.api_url)
+    configs = StreamConfigs(settings, Store(settings.paths.state_dir / FILE_NAME))
     reconciler = Reconciler(
-        settings, media, supervisor or Supervisor(settings.orchestrator), metrics.worker_restarts.inc
+        settings, media, supervisor or Supervisor(settings.orchestrator), metrics.worker_restarts.inc, configs
     )
     metrics.watch(
         states=lambda: [live.view().state for live in reconciler.streams.values()],
@@ -59,6 +64,7 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None) -> FastA
     app = FastAPI(title="dubrelay orchestrator", lifespan=lifespan)
     app.include_router(hook_routes(reconciler, metrics, settings.orchestrator.hook_token))
     app.include_router(api_routes(reconciler, metrics))
+    app.include_router(config_routes(settings, configs, reconciler))
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     return app
