@@ -15,13 +15,15 @@ from dubrelay.config import Settings, StreamConfig
 from dubrelay.orchestrator.plan import Plan, chosen, control_for, in_force, worker_settings
 from dubrelay.orchestrator.streams import Source, StartWorker, Stream
 from dubrelay.orchestrator.supervisor import Supervisor, Usage, WorkerProcess
-from dubrelay.wire.control import Control
-from dubrelay.wire.status import PhraseReport
+from dubrelay.wire.status import ControlReport, PhraseReport
 from dubrelay.wire.streams import Applied, PhraseView, StreamDetails, StreamView, WorkerView
 
 PHRASES_KEPT = 50
 ANSWER_S = 3.0
 """How long a worker has to answer a control; it looks for them a few times a second."""
+
+
+_NOTHING_TO_SAY = ControlReport(id="", accepted=True)
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,6 @@ class LiveStream:
         self._on_restart = on_restart
         self._configured = configured
         self._asked: Mapping[str, str] = {}
-        self._telling = asyncio.Lock()
         self._steering: asyncio.Task[Outcome] | None = None
         self._usage: Usage | None = None
         self._running: asyncio.Task[None] | None = None
@@ -91,28 +92,41 @@ class LiveStream:
 
     async def steer(self) -> Outcome:
         """Tells the worker what is wanted and it does not do yet; returns when it has answered, or should have."""
-        async with self._telling:
-            if self.worker is None:
-                return Outcome("next_start")
-            if self.machine.worker == "stopping":
-                return Outcome("restart" if self.machine.source else "next_start")
-            if self.machine.worker == "starting":
-                return Outcome("pending")
-            control = control_for(self._told, self.wanted)
-            return await self._tell(self.worker, control, self.wanted) if control else Outcome("live")
+        if self._steering is None or self._steering.done():
+            self._steering = asyncio.create_task(self._steer())
+        return await asyncio.shield(self._steering)
 
-    async def _tell(self, worker: WorkerProcess, control: Control, wanted: StreamConfig) -> Outcome:
-        answer = await worker.tell(control, ANSWER_S)
+    async def _steer(self) -> Outcome:
+        """Until it does what is wanted by then, or does not answer."""
+        while True:
+            wanted = self.wanted
+            outcome = await self._tell(wanted)
+            if wanted == self.wanted:
+                return outcome
+
+    async def _tell(self, wanted: StreamConfig) -> Outcome:
+        worker = self.worker
+        if worker is None or self.machine.worker != "ready":
+            return self._not_told()
+        control = control_for(self._told, wanted)
+        answer = await worker.tell(control, ANSWER_S) if control else _NOTHING_TO_SAY
         if worker is not self.worker:
-            return Outcome("restart")
+            return self._not_told()
         if answer is None:
-            self._log.warning("worker_gives_no_answer", to=sorted(control.model_fields_set))
+            self._log.warning("worker_gives_no_answer")
             return Outcome("pending")
         if not answer.accepted:
             self._refused = wanted
             return Outcome("pending", answer.message)
         self._told = wanted
         return Outcome("live")
+
+    def _not_told(self) -> Outcome:
+        """There is no worker that could be told: the next one starts with what is wanted then."""
+        if self.machine.worker == "starting":
+            return Outcome("restart" if self._told == self.wanted else "pending")
+        replaced = self.machine.worker == "stopping" and self.machine.source is not None
+        return Outcome("restart" if replaced else "next_start")
 
     def decide(self) -> None:
         """Makes the worker what it should be by now; also to be called when only time has passed."""
@@ -230,7 +244,7 @@ class LiveStream:
         if settled or self.machine.worker != "ready" or self._closing:
             return
         if self._steering is None or self._steering.done():
-            self._steering = asyncio.create_task(self.steer())
+            self._steering = asyncio.create_task(self._steer())
 
     def _heard(self, report: PhraseReport) -> None:
         self._last_sequence += 1

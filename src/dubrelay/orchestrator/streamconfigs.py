@@ -129,6 +129,8 @@ class StreamConfigs:
 
     async def _put_destination(self, stream_id: str, destination: Destination, who: str) -> None:
         before = {d.name: d for d in self.of(stream_id).destinations}
+        if before.get(destination.name) == destination:
+            return
         if destination.name not in before and len(before) >= MAX_DESTINATIONS:
             message = f"stream {stream_id!r} has {MAX_DESTINATIONS} destinations, which is the most it can have"
             raise Refused(HTTPStatus.CONFLICT, "TOO_MANY_DESTINATIONS", message)

@@ -87,8 +87,8 @@ Applied = Literal["live", "restart", "next_start", "pending"]
 
 class StreamConfigChanged(StreamConfigView):
     applied: Applied
-    """live: the worker says that it does it. restart: it is being replaced. next_start: there is none. pending: it has
-    not answered yet, and is told until it has.
+    """live: the worker does it, as it says. restart: another one starts with it. next_start: there is none now. pending:
+    the worker has not answered yet, and is told until it has.
     """
 
 
