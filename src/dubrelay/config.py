@@ -637,7 +637,7 @@ def _collect(section: BaseModel, prefix: str, environ: dict[str, str]) -> None:
             _collect(value, name + "__", environ)
         elif isinstance(value, SecretStr):
             environ[name] = value.get_secret_value()
-        elif isinstance(value, (list, dict)):
+        elif isinstance(value, (list, tuple, dict)):
             environ[name] = json.dumps(value, default=_plain)
         elif value is not None:
             environ[name] = str(value)

@@ -87,8 +87,8 @@ Applied = Literal["live", "restart", "next_start", "pending"]
 
 class StreamConfigChanged(StreamConfigView):
     applied: Applied
-    """live: the worker does it, as it says. restart: another one starts with it. next_start: there is none now. pending:
-    the worker has not answered yet, and is told until it has.
+    """live: the worker does it, as it says. restart: another one starts with it. next_start: there is none now.
+    pending: it has not answered yet, and is told until it has.
     """
 
 
