@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import threading
+import uuid
 from pathlib import Path
+from tempfile import gettempdir
 from types import TracebackType
 from typing import Any, Self
 
@@ -28,6 +30,9 @@ class RunningOrchestrator:
 
     def __init__(self, settings: config.Settings, command: tuple[str, ...] = FAKE_WORKER) -> None:
         self.settings = settings
+        if settings.paths == config.Paths():  # what was set by API in this checkout is not a test's business
+            nowhere = config.Paths(state_dir=Path(gettempdir()) / uuid.uuid4().hex)
+            settings = settings.model_copy(update={"paths": nowhere})
         app = build_app(settings, Supervisor(settings.orchestrator, command))
         host, port = settings.orchestrator.host, settings.orchestrator.port
         self._server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False))

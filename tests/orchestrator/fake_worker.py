@@ -27,17 +27,17 @@ process_open_fds 9.0
 """
 
 
+WRITING = threading.Lock()
+
+
 def write(stream: TextIO, line: str) -> None:
-    stream.write(line + "\n")
-    stream.flush()
-
-
-SAYING = threading.Lock()
+    with WRITING:  # or an answer stands in the middle of another line
+        stream.write(line + "\n")
+        stream.flush()
 
 
 def say(line: object) -> None:
-    with SAYING:
-        write(sys.stdout, json.dumps(line))
+    write(sys.stdout, json.dumps(line))
 
 
 def log(level: str, event: str, **fields: object) -> None:

@@ -21,8 +21,6 @@ from dubrelay.wire.streams import Applied, PhraseView, StreamDetails, StreamView
 PHRASES_KEPT = 50
 ANSWER_S = 3.0
 """How long a worker has to answer a control; it looks for them a few times a second."""
-
-
 _NOTHING_TO_SAY = ControlReport(id="", accepted=True)
 
 
@@ -65,7 +63,7 @@ class LiveStream:
         self._last_state = "idle"
         self._log = logs.get().bind(streamId=stream_id, path=f"live/{stream_id}/in")
         self.chosen = StreamConfig()
-        """By whoever publishes, within what it may."""
+        """By whoever publishes, or did last, within what it may."""
         self.wanted = self._wanted()
         """Every key, with the value that counts now."""
         self._told = self.wanted
@@ -73,12 +71,12 @@ class LiveStream:
         self._refused: StreamConfig | None = None
 
     def listed(self, source: Source, request_id: str) -> None:
-        if self.machine.source is None or self.machine.source.source_id != source.source_id:
+        new = self.machine.source is None or self.machine.source.source_id != source.source_id
+        self.machine.listed(source)
+        if new:
             self._log = self._log.bind(sourceId=source.source_id, requestId=request_id)
             self._asked = source.asked
-            self.machine.listed(source)
             self._want()
-        self.machine.listed(source)
 
     def reconfigured(self) -> None:
         """File or API say something else now."""

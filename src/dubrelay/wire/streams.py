@@ -77,7 +77,7 @@ class StreamConfigView(_View):
     api: StreamConfig
     """What PUT replaces and DELETE takes away."""
     publisher: StreamConfig
-    """What the query of whoever publishes now chose and may choose."""
+    """What the query of whoever publishes, or did last, chose of what it may."""
     in_force: StreamConfig
     """All of them, the later over the earlier, over the sections."""
 
