@@ -9,7 +9,6 @@ from typing import Self
 
 from certificates import Certificate
 from dubrelay import config
-from dubrelay.config import Destination
 from media import BINARY, MediaMtx, free_mediamtx_settings, free_port
 
 KEY = "right-KEY-0123"
@@ -71,21 +70,3 @@ class RunningDestination(MediaMtx):
 
     def command(self) -> Sequence[str | Path]:
         return (BINARY, self._config)
-
-
-class MemoryStore:
-    """Those of the settings, and what the API puts over them."""
-
-    def __init__(self, settings: config.Settings) -> None:
-        self._settings = settings
-        self._stored: dict[str, dict[str, Destination]] = {}
-
-    def destinations(self, stream_id: str) -> Sequence[Destination]:
-        of_file = {destination.name: destination for destination in self._settings.destinations(stream_id)}
-        return list((of_file | self._stored.get(stream_id, {})).values())
-
-    def put(self, stream_id: str, destination: Destination, who: str) -> None:
-        self._stored.setdefault(stream_id, {})[destination.name] = destination
-
-    def delete(self, stream_id: str, name: str, who: str) -> bool:
-        return self._stored.get(stream_id, {}).pop(name, None) is not None

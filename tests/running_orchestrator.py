@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import threading
+import uuid
 from pathlib import Path
+from tempfile import gettempdir
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +15,6 @@ import uvicorn
 
 from dubrelay import config
 from dubrelay.orchestrator.app import build_app
-from dubrelay.orchestrator.egress import DestinationStore
 from dubrelay.orchestrator.supervisor import Supervisor
 from dubrelay.wire.streams import STREAMS_PATH, StreamDetails
 from waiting import wait_for
@@ -27,14 +28,12 @@ class RunningOrchestrator:
     Listens on `settings.orchestrator.port`.
     """
 
-    def __init__(
-        self,
-        settings: config.Settings,
-        command: tuple[str, ...] = FAKE_WORKER,
-        store: DestinationStore | None = None,
-    ) -> None:
+    def __init__(self, settings: config.Settings, command: tuple[str, ...] = FAKE_WORKER) -> None:
         self.settings = settings
-        app = build_app(settings, Supervisor(settings.orchestrator, command), store)
+        if settings.paths == config.Paths():  # what was set by API in this checkout is not a test's business
+            nowhere = config.Paths(state_dir=Path(gettempdir()) / uuid.uuid4().hex)
+            settings = settings.model_copy(update={"paths": nowhere})
+        app = build_app(settings, Supervisor(settings.orchestrator, command))
         host, port = settings.orchestrator.host, settings.orchestrator.port
         self._server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False))
         self._thread = threading.Thread(target=self._server.run, daemon=True)

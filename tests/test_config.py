@@ -164,6 +164,35 @@ def test_a_latency_that_leaves_no_time_to_dub_says_how_much_is_needed() -> None:
     assert config.load(None, {}, {"worker.latency_s": 5, "worker.mode": "bypass"}).worker.latency_s == 5
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[streams.x]\nmode = 'bypass'\nprogramme = 'dub'", "streams.x: programme = 'dub' needs mode = 'dub'"),
+        (
+            "[worker]\nmode = 'bypass'\n[streams.x]\nprogramme = 'dub'",
+            "streams.x: programme = 'dub' needs mode = 'dub'",
+        ),
+        (
+            "[worker]\nmode = 'bypass'\nlatency_s = 5\n[streams.x]\nmode = 'dub'",
+            "streams.x: worker.latency_s = 5 leaves no time to dub",
+        ),
+        ("[streams.x]\nvolume = 3", "streams.x.volume: there is no such key"),
+        ("[streams.'a.b']\nmode = 'dub'", "streams.a.b = 'a.b': must be"),
+        ("[publisher]\nlang = ['english']", "publisher.lang.0 = 'english': must be a language code"),
+    ],
+)
+def test_what_is_different_for_a_stream_goes_with_the_rest(text: str, problem: str, tmp_path: Path) -> None:
+    (line,) = _problems(text, tmp_path)
+    assert line.startswith(f"{tmp_path / 'x.toml'}: {problem}")
+
+
+def test_whether_anything_is_dubbed() -> None:
+    bypass = config.Settings(worker=config.Worker(mode="bypass"))
+    assert not bypass.dubs
+    assert config.Settings(streams={"x": config.Stream(mode="bypass")}).dubs
+    assert bypass.model_copy(update={"streams": {"x": config.Stream(mode="dub")}}).dubs
+
+
 @pytest.mark.parametrize(("section", "secret"), [("sts", "key"), ("orchestrator", "hook_token")])
 def test_a_secret_is_required_off_loopback_and_never_shown(section: str, secret: str) -> None:
     with pytest.raises(ConfigError, match=f"{section}: {secret} (or keys_file )?is required"):
@@ -229,6 +258,17 @@ def test_settings_survive_the_way_through_the_environment(
             "mix": base.mix.model_copy(update={"separate": separate, "max_lag_s": max_lag_s}),
             "paths": base.paths.model_copy(update={"models_dir": Path("/a b/ç")}),
             "sts_client": base.sts_client.model_copy(update={"urls": urls, "ca_file": Path("/a b/ca.pem")}),
+            "publisher": config.Publisher(lang=("es", "pt-br"), voice=()),
+            "streams": {
+                "a-B_1": config.Stream(
+                    mode="bypass",
+                    floor_gain_db=-0.5,
+                    glossary=(config.Term(source="ç"),),
+                    publisher_src=(),
+                    destinations=(config.Destination(name="a", url=SecretStr("rtmp://a/b?c=d")),),
+                ),
+                "b": config.Stream(),
+            },
         }
     )
     assert config.load(None, config.to_environ(settings)) == settings

@@ -125,6 +125,12 @@ def test_languages_that_cannot_be_dubbed_are_one_line_and_nothing_stays(settings
         "they can * to ca, * to es"
     )
     assert _free(settings)
+    alone = _with(narrow, "worker", mode="bypass").model_copy(
+        update={"streams": {"x": config.Stream(mode="dub", target_language="it"), "y": config.Stream()}}
+    )
+    with pytest.raises(ConfigError) as caught, stack.running(alone, print):
+        pass
+    assert caught.value.message.startswith("streams.x.source_language = 'en', streams.x.target_language = 'it': ")
     with stack.running(_with(narrow, "dub", source_language="auto"), print):
         pass
 

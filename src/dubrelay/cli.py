@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dubrelay import __version__, config, logs
-from dubrelay.config import Mode, Paths, Settings, WayIn
+from dubrelay.config import Mode, Paths, Settings, Stream, WayIn
 from dubrelay.errors import EXIT_OK, ConfigError, StartupError
 from dubrelay.wire.trace import SoundName
 
@@ -210,7 +210,10 @@ def worker(
 
     settings = settings_from(config_file, keys, {"worker.mode": mode, "worker.input": protocol})
     way_in = settings.worker.input if settings.worker.input != "auto" else "rtmp"
-    stream_settings = WorkerSettings.for_stream(settings, stream, uuid.uuid4().hex, way_in)
+    table = settings.streams.get(stream, Stream())
+    if mode is not None:
+        table = table.model_copy(update={"mode": mode})
+    stream_settings = WorkerSettings.for_stream(settings, stream, uuid.uuid4().hex, way_in, table)
     refuse_second_worker(settings, stream)
     leave(run(stream_settings, on_end_of_stdin=lambda _: None, metrics_port=metrics_port))
 

@@ -48,13 +48,9 @@ SourceLanguage = Annotated[
         description="a language code such as en or pt-br, or auto for whatever is spoken",
     ),
 ]
-StreamId = Annotated[
-    str,
-    Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
-        description="1 to 64 letters, digits, _ and -, the first one a letter or digit",
-    ),
-]
+STREAM_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+STREAM_ID_ALLOWED = "1 to 64 letters, digits, _ and -, the first one a letter or digit"
+StreamId = Annotated[str, Field(pattern=STREAM_ID_PATTERN, description=STREAM_ID_ALLOWED)]
 Voice = Annotated[
     str,
     Field(
@@ -87,6 +83,8 @@ class Term(BaseModel):
 
 Glossary = Annotated[tuple[Term, ...], Field(max_length=200)]
 Mode = Literal["dub", "bypass"]
+Programme = Literal["dub", "bypass", "silence"]
+"""What goes out: the dub, the original as it came, nothing."""
 InputProtocol = Literal["rtmp", "rtsp", "srt"]
 WayIn = Literal["auto", InputProtocol]
 Fallback = Literal["original", "background", "ducked", "silence"]
@@ -212,6 +210,17 @@ class Dub(_Section):
     target_language: Language = "es"
     voice: Voice = "default"
     fallback: Fallback = "original"
+
+
+Languages = Annotated[tuple[Language, ...], Field(max_length=100)]
+
+
+class Publisher(_Section):
+    """What a publisher's query may choose. None: anything; empty: nothing; else one of these."""
+
+    lang: Languages | None = None
+    src: Annotated[tuple[SourceLanguage, ...], Field(max_length=100)] | None = None
+    voice: Annotated[tuple[Voice, ...], Field(max_length=100)] | None = None
 
 
 class Cut(_Section):
@@ -493,17 +502,37 @@ class Destination(_Section):
         return target(self.url.get_secret_value())
 
 
-class Stream(_Section):
-    """What is different for one stream. None: as the sections say for all."""
+class StreamConfig(_Section):
+    """What may be different for one stream. None: as the sections, or the layer below, say."""
 
     mode: Mode | None = None
+    programme: Programme | None = None
     source_language: SourceLanguage | None = None
     target_language: Language | None = None
     voice: Voice | None = None
     fallback: Fallback | None = None
     floor_gain_db: GainDb | None = None
     original_gain_db: GainDb | None = None
-    glossary: Glossary = ()
+    glossary: Glossary | None = None
+    publisher_lang: Languages | None = None
+    publisher_src: Annotated[tuple[SourceLanguage, ...], Field(max_length=100)] | None = None
+    publisher_voice: Annotated[tuple[Voice, ...], Field(max_length=100)] | None = None
+
+    def set_keys(self) -> dict[str, Any]:
+        """Its keys that are set, with their values."""
+        return {key: value for key in StreamConfig.model_fields if (value := getattr(self, key)) is not None}
+
+    def under(self, upper: StreamConfig) -> Self:
+        """This one with what `upper` sets laid over it, key by key."""
+        return self.model_copy(update=upper.set_keys())
+
+
+NOTHING_SET = StreamConfig()
+
+
+class Stream(StreamConfig):
+    """A table [streams.ID]: what is different for a stream, and where its `out` is forwarded to."""
+
     destinations: Annotated[tuple[Destination, ...], Field(max_length=MAX_DESTINATIONS)] = ()
 
     @field_validator("destinations")
@@ -524,23 +553,59 @@ class Settings(_Section):
     dub: Dub = Dub()
     cut: Cut = Cut()
     mix: Mix = Mix()
+    publisher: Publisher = Publisher()
     trace: Trace = Trace()
     sts_client: StsClient = StsClient()
     sts: Sts = Sts()
     streams: dict[StreamId, Stream] = {}
 
-    def destinations(self, stream_id: str) -> tuple[Destination, ...]:
-        """Where that stream's output is forwarded to."""
-        return self.streams.get(stream_id, Stream()).destinations
-
     @model_validator(mode="after")
     def _phrase_fits_latency(self) -> Self:
-        if self.worker.mode == "dub" and self.worker.latency_s < self.cut.max_phrase_s + 1.5:
+        self.require_time_to_dub(self.worker.mode)
+        return self
+
+    @model_validator(mode="after")
+    def _streams_fit(self) -> Self:
+        for stream_id, stream in self.streams.items():
+            try:
+                self.require_fit(stream)
+            except ValueError as e:
+                raise ValueError(f"streams.{stream_id}: {e}") from e
+        return self
+
+    def require_time_to_dub(self, mode: Mode) -> None:
+        """ValueError where `mode` is dub and the latency is too short for a phrase."""
+        if mode == "dub" and self.worker.latency_s < self.cut.max_phrase_s + 1.5:
             raise ValueError(
                 f"worker.latency_s = {self.worker.latency_s:g} leaves no time to dub: it must be at least "
                 f"cut.max_phrase_s + 1.5 = {self.cut.max_phrase_s + 1.5:g}"
             )
-        return self
+
+    def require_fit(self, stream: StreamConfig) -> None:
+        """ValueError where these settings do not go together with what is different for a stream."""
+        mode = stream.mode or self.worker.mode
+        self.require_time_to_dub(mode)
+        if mode == "bypass" and stream.programme == "dub":
+            raise ValueError("programme = 'dub' needs mode = 'dub': in bypass mode the sound is not decoded")
+
+    def for_stream(self, stream: StreamConfig) -> Self:
+        """These settings with what is different for one stream in their sections."""
+        changed = {
+            "worker": {"mode": stream.mode},
+            "dub": {key: getattr(stream, key) for key in Dub.model_fields},
+            "mix": {"floor_gain_db": stream.floor_gain_db, "original_gain_db": stream.original_gain_db},
+            "publisher": {key: getattr(stream, f"publisher_{key}") for key in Publisher.model_fields},
+        }
+        sections = {
+            name: getattr(self, name).model_copy(update={key: v for key, v in values.items() if v is not None})
+            for name, values in changed.items()
+        }
+        return self.model_copy(update=sections)
+
+    @property
+    def dubs(self) -> bool:
+        """Whether there is a stream that is dubbed, as far as these settings say."""
+        return "dub" in {self.worker.mode, *(stream.mode for stream in self.streams.values())}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -595,7 +660,7 @@ def _collect(section: BaseModel, prefix: str, environ: dict[str, str]) -> None:
             _collect(value, name + "__", environ)
         elif isinstance(value, SecretStr):
             environ[name] = value.get_secret_value()
-        elif isinstance(value, (list, dict)):
+        elif isinstance(value, (list, tuple, dict)):
             environ[name] = json.dumps(value, default=_plain)
         elif value is not None:
             environ[name] = str(value)

@@ -124,7 +124,7 @@ def _ports(settings: Settings) -> list[Row]:
     settings = stack.with_own_sts(settings)
     own_sts = stack.runs_sts(settings)
     rows = [_port(listen, settings) for listen in ports.needed(settings, own_sts)]
-    if not own_sts and settings.worker.mode == "dub":
+    if not own_sts and settings.dubs:
         rows += _services(settings.sts_client)
     return rows
 

@@ -15,7 +15,7 @@ import signal
 import ssl
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,7 +91,7 @@ def running(settings: Settings, say: Say, environ: Mapping[str, str] = os.enviro
         try:
             children.start()
             if runs_sts(settings):
-                _require_pair(settings.dub, settings.sts.url)
+                _require_pairs(settings)
             yield Stack(settings, log_dir, children)
         finally:
             with _undisturbed():
@@ -128,13 +128,13 @@ def with_own_sts(settings: Settings) -> Settings:
 
 
 def runs_sts(settings: Settings) -> bool:
-    """Whether the STS service is a part of the stack: not in bypass mode, nor when the client is told to use others."""
-    return settings.worker.mode == "dub" and settings.sts_client.urls == [settings.sts.url]
+    """Whether the STS service is a part of the stack: not where nothing is dubbed or the client uses others."""
+    return settings.dubs and settings.sts_client.urls == [settings.sts.url]
 
 
 def silent_services(settings: Settings) -> list[str]:
     """URLs of the services that phrases would go to and that do not answer now."""
-    if settings.worker.mode == "bypass":
+    if not settings.dubs:
         return []
     client = settings.sts_client
     verify = verification(client.ca_file)
@@ -147,16 +147,26 @@ def service_answers(url: str, verify: ssl.SSLContext | bool) -> bool:
     return answers(url.rstrip("/") + "/health", verify)
 
 
-def _require_pair(dub: Dub, sts_url: str) -> None:
+def _require_pairs(settings: Settings) -> None:
     """ConfigError when the service cannot dub what streams will ask for. Its answer has the pairs it can."""
-    health = httpx2.get(f"{sts_url}/health", trust_env=False, timeout=5).json()
+    health = httpx2.get(f"{settings.sts.url}/health", trust_env=False, timeout=5).json()
     pairs = [(pair["source"], pair["target"]) for pair in health["pairs"]]
+    if settings.worker.mode == "dub":
+        _require_pair("dub", settings.dub, pairs)
+    for stream_id, stream in settings.streams.items():
+        here = settings.for_stream(stream)
+        if here.worker.mode == "dub":
+            _require_pair(f"streams.{stream_id}", here.dub, pairs)
+
+
+def _require_pair(key: str, dub: Dub, pairs: Sequence[tuple[str, str]]) -> None:
+    """`pairs` of source and target; * is any."""
     sources = ("*", dub.source_language) if dub.source_language != AUTO else [source for source, _ in pairs]
     if not any(source in sources and target in ("*", dub.target_language) for source, target in pairs):
         possible = ", ".join(f"{source} to {target}" for source, target in pairs[:_SHOWN_PAIRS])
         more = f" and {len(pairs) - _SHOWN_PAIRS} more" if len(pairs) > _SHOWN_PAIRS else ""
         raise ConfigError(
-            f"dub.source_language = {dub.source_language!r}, dub.target_language = {dub.target_language!r}: "
+            f"{key}.source_language = {dub.source_language!r}, {key}.target_language = {dub.target_language!r}: "
             f"the engines in sts cannot dub that; they can {possible}{more}"
         )
 

@@ -20,7 +20,7 @@ from dubrelay.demo.access_units import access_units, match
 from dubrelay.wire.streams import DestinationView
 from flash_and_beep import av_offset, flash_and_beep
 from media import MediaMtx, free_mediamtx_settings, free_port, publish, recording
-from running_destination import KEY, MemoryStore, RunningDestination
+from running_destination import KEY, RunningDestination
 from running_orchestrator import FAKE_WORKER, RunningOrchestrator
 from waiting import wait_for
 
@@ -95,7 +95,7 @@ class Scene:
 def scene(directory: Path, settings: config.Settings, clip: Path, query: str = "") -> Iterator[Scene]:
     with ExitStack() as stack:
         media = stack.enter_context(MediaMtx(directory, settings))
-        orchestrator = stack.enter_context(RunningOrchestrator(settings, FAKE_WORKER, MemoryStore(settings)))
+        orchestrator = stack.enter_context(RunningOrchestrator(settings, FAKE_WORKER))
         stack.enter_context(publish(media.rtmp(f"live/x/in{query}"), file=clip, loop=True))
         stack.enter_context(publish(media.rtmp("live/x/out"), file=clip, loop=True))
         media.wait_available("live/x/in")

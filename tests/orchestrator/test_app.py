@@ -81,12 +81,12 @@ def test_a_return_within_the_grace_keeps_the_worker(fake: FakeMediaMtx) -> None:
         assert (pid_of(after), after.run_id, after.source_id) == (pid_of(before), before.run_id, "a2")
 
 
-def test_another_language_gets_another_worker(fake: FakeMediaMtx, orchestrator: RunningOrchestrator) -> None:
+def test_another_way_in_gets_another_worker(fake: FakeMediaMtx, orchestrator: RunningOrchestrator) -> None:
     fake.publish("x", "a1")
     before = orchestrator.wait_state("x", "running")
-    fake.publish("x", "a2", query="lang=fr")
+    fake.publish("x", "a2", codecs=("H264", "Opus"))
     after = wait_for(lambda: replaced(orchestrator, pid_of(before)), 10, "another worker")
-    assert (after.target_language, after.run_id) == ("fr", before.run_id)
+    assert (after.input_protocol, after.run_id) == ("srt", before.run_id)
 
 
 def replaced(orchestrator: RunningOrchestrator, pid: int) -> StreamDetails | None:
@@ -175,7 +175,7 @@ def test_metrics_show_the_workers_that_run_and_forget_those_that_do_not(
     assert 'worker_audio_fragments_total{status="dubbed",stream_id="x"} 7.0' in answer.text
     assert 'worker_inflight_fragments{stream_id="y"} 2.0' in answer.text
     assert 'orchestrator_streams{state="running"} 2.0' in answer.text
-    assert "process_open_fds" not in answer.text
+    assert "\nprocess_open_fds" not in answer.text
     fake.leave("x")
     orchestrator.wait_state("x", "idle")
     text = orchestrator.http.get("/metrics").text

@@ -7,7 +7,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from dubrelay.config import Dub
 from dubrelay.orchestrator.plan import Plan, Unsupported
 from dubrelay.orchestrator.streams import (
     COOL_DOWN_S,
@@ -24,8 +23,8 @@ from dubrelay.orchestrator.streams import (
 pytestmark = pytest.mark.unit
 
 GRACE_S = 30.0
-PLAN = Plan("rtmp", Dub())
-OTHER_PLAN = Plan("rtmp", Dub(target_language="fr"))
+PLAN = Plan("rtmp", "dub")
+OTHER_PLAN = Plan("srt", "dub")
 REFUSED = Unsupported("needs H264 video")
 
 
@@ -113,12 +112,61 @@ def test_a_late_not_ready_of_the_session_before_stops_nothing() -> None:
     assert machine.decide(40) == StopWorker()
 
 
-def test_another_language_replaces_the_worker_in_the_same_run() -> None:
+def test_another_way_in_replaces_the_worker_in_the_same_run() -> None:
     machine = running()
     machine.listed(publishing("b", OTHER_PLAN))
     assert machine.decide(10) == StopWorker()
     machine.worker_exited(0, "", 11)
     assert machine.decide(11) == StartWorker("run1", OTHER_PLAN)
+
+
+def test_another_mode_replaces_the_worker_of_the_same_publisher() -> None:
+    machine = running()
+    machine.replan(PLAN)
+    assert machine.decide(10) is None, "nothing is different"
+    machine.replan(Plan("rtmp", "bypass"))
+    assert machine.decide(10) == StopWorker()
+    machine.worker_exited(0, "", 11)
+    assert machine.decide(11) == StartWorker("run1", Plan("rtmp", "bypass"))
+    assert machine.restarts == 0
+
+
+def test_a_plan_for_nobody_or_for_what_no_worker_can_take_is_none() -> None:
+    machine = stream()
+    machine.replan(PLAN)
+    assert machine.decide(0) is None
+    machine.listed(publishing(plan=REFUSED))
+    machine.replan(PLAN)
+    assert machine.state(0) == "degraded"
+
+
+def test_an_operator_restarts_a_worker_once() -> None:
+    machine = running()
+    machine.restart()
+    assert machine.decide(10) == StopWorker()
+    machine.worker_exited(0, "", 11)
+    assert machine.decide(11) == StartWorker("run1", PLAN)
+    machine.worker_ready()
+    assert machine.decide(12) is None
+
+
+@pytest.mark.parametrize("code", [2, 40])
+def test_an_operators_restart_waits_for_no_back_off(code: int) -> None:
+    machine = running()
+    for now in range(MAX_RESTARTS + 1):
+        machine.worker_exited(code, "broken", now)
+        machine.worker = "starting"
+    machine.worker_exited(code, "broken", 20)
+    assert machine.decide(20) is None
+    machine.restart()
+    assert machine.decide(20) == StartWorker("run1", PLAN)
+
+
+def test_another_mode_is_another_try_after_a_fatal_exit() -> None:
+    machine = running()
+    machine.worker_exited(2, "no model to dub with", 1)
+    machine.replan(Plan("rtmp", "bypass"))
+    assert machine.decide(10) == StartWorker("run1", Plan("rtmp", "bypass"))
 
 
 def test_a_stream_no_worker_can_take_is_degraded_and_says_why() -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +16,8 @@ from structlog.testing import capture_logs
 
 from dubrelay.config import Orchestrator
 from dubrelay.orchestrator.supervisor import Exit, Supervisor, WorkerProcess
-from dubrelay.wire.status import PhraseReport
+from dubrelay.wire.control import Control
+from dubrelay.wire.status import ControlReport, PhraseReport
 from dubrelay.wire.worker import WorkerSettings
 
 pytestmark = pytest.mark.service
@@ -95,6 +98,50 @@ def test_a_worker_becomes_ready_reports_and_stops_when_asked() -> None:
             assert worker.status is None
             assert worker.usage() is None
             assert gone(pid)
+
+    asyncio.run(scene())
+
+
+def test_a_worker_is_told_and_its_answer_comes_back() -> None:
+    async def scene() -> None:
+        watched = Watched()
+        assert await watched.worker.tell(Control(programme="bypass"), 10) is None, "it is not running yet"
+        async with watched.running() as task:
+            both = [watched.worker.tell(Control(programme=programme), 10) for programme in ("silence", "bypass")]
+            first, second = await asyncio.gather(*both)
+            assert first is not None
+            assert second is not None
+            assert (first.accepted, second.accepted) == (True, True)
+            assert first.id != second.id
+            await eventually(lambda: (s := watched.worker.status) and s.programme == "bypass", "it to say so")
+            watched.worker.stop()
+            await task
+        assert await watched.worker.tell(Control(programme="dub"), 10) is None, "it has ended"
+
+    asyncio.run(scene())
+
+
+def test_a_refusal_comes_back_and_a_worker_that_says_nothing_is_not_waited_for() -> None:
+    async def scene(fault: str) -> ControlReport | None:
+        watched = Watched(fault)
+        async with watched.running():
+            return await watched.worker.tell(Control(programme="bypass"), 10 if fault == "refusing" else 0.3)
+
+    refused = asyncio.run(scene("refusing"))
+    assert refused is not None
+    assert (refused.accepted, refused.message) == (False, "control: not today")
+    assert asyncio.run(scene("ignoring")) is None
+
+
+def test_nobody_waits_for_the_answer_of_a_worker_that_ends() -> None:
+    async def scene() -> None:
+        watched = Watched("ignoring")
+        async with watched.running():
+            telling = asyncio.create_task(watched.worker.tell(Control(programme="bypass"), 600))
+            await asyncio.sleep(0)
+            assert watched.worker.pid is not None
+            os.kill(watched.worker.pid, signal.SIGKILL)
+            assert await asyncio.wait_for(telling, 20) is None
 
     asyncio.run(scene())
 

@@ -10,9 +10,9 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from dubrelay.orchestrator.egress import Egress
-from dubrelay.orchestrator.hooks import Refused
 from dubrelay.orchestrator.metrics import OrchestratorMetrics
 from dubrelay.orchestrator.reconcile import Reconciler
+from dubrelay.orchestrator.refused import Refused
 from dubrelay.wire.streams import STREAMS_PATH, StreamDetails, StreamList
 
 PAGE_HEADERS = {

@@ -20,28 +20,33 @@ from dubrelay.config import Settings
 from dubrelay.listening import listening
 from dubrelay.orchestrator.api import api_routes
 from dubrelay.orchestrator.destinations import destination_routes
-from dubrelay.orchestrator.egress import DestinationStore, Egress
-from dubrelay.orchestrator.hooks import Refused, hook_routes
+from dubrelay.orchestrator.egress import Egress
+from dubrelay.orchestrator.hooks import hook_routes
 from dubrelay.orchestrator.mediamtx import ControlApi
 from dubrelay.orchestrator.metrics import OrchestratorMetrics
 from dubrelay.orchestrator.reconcile import Reconciler
+from dubrelay.orchestrator.refused import Refused
+from dubrelay.orchestrator.store import FILE_NAME, Store
+from dubrelay.orchestrator.stream_config_api import config_routes
+from dubrelay.orchestrator.streamconfigs import StreamConfigs
 from dubrelay.orchestrator.supervisor import Supervisor
 
 SHUTDOWN_S = 2
 
 
-def build_app(
-    settings: Settings, supervisor: Supervisor | None = None, store: DestinationStore | None = None
-) -> FastAPI:
-    """Streams are served for as long as the application's lifespan; at its end every worker is stopped.
-
-    Destinations are those of `store`, which the API can change; without one, those of the settings.
-    """
+def build_app(settings: Settings, supervisor: Supervisor | None = None) -> FastAPI:
+    """Streams are served for as long as the application's lifespan; at its end every worker is stopped."""
     metrics = OrchestratorMetrics()
     media = ControlApi(settings.mediamtx.api_url)
-    egress = Egress(settings, media, store.destinations if store else settings.destinations)
+    configs = StreamConfigs(settings, Store(settings.paths.state_dir / FILE_NAME))
+    egress = Egress(settings, media, lambda stream_id: configs.of(stream_id).destinations)
     reconciler = Reconciler(
-        settings, media, supervisor or Supervisor(settings.orchestrator), egress, metrics.worker_restarts.inc
+        settings,
+        media,
+        supervisor or Supervisor(settings.orchestrator),
+        egress,
+        configs,
+        on_restart=metrics.worker_restarts.inc,
     )
     metrics.watch(
         states=lambda: [live.view().state for live in reconciler.streams.values()],
@@ -70,7 +75,8 @@ def build_app(
     app = FastAPI(title="dubrelay orchestrator", lifespan=lifespan)
     app.include_router(hook_routes(reconciler, metrics, settings.orchestrator.hook_token))
     app.include_router(api_routes(reconciler, metrics, egress))
-    app.include_router(destination_routes(egress, store))
+    app.include_router(config_routes(settings, configs, reconciler))
+    app.include_router(destination_routes(egress, configs))
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     return app

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal, Protocol
+from typing import Literal
 from urllib.parse import parse_qs
 
 from pydantic import SecretStr, ValidationError
@@ -31,18 +31,6 @@ _TELLING_LEVELS = ("info", "debug")
 
 
 _GivenBy = Literal["settings", "publisher"]
-
-
-class DestinationStore(Protocol):
-    """What the API changes. `destinations` is what holds now, the file's and the stored ones."""
-
-    def destinations(self, stream_id: str) -> Sequence[Destination]: ...
-
-    def put(self, stream_id: str, destination: Destination, who: str) -> None:
-        """Adds it, or replaces the one of the same name."""
-
-    def delete(self, stream_id: str, name: str, who: str) -> bool:
-        """False: there is none of that name."""
 
 
 @dataclass

@@ -6,24 +6,17 @@ import hmac
 import uuid
 from http import HTTPStatus
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Request
 from pydantic import SecretStr
 
 from dubrelay import logs
 from dubrelay.orchestrator.mediamtx import stream_of
 from dubrelay.orchestrator.metrics import OrchestratorMetrics
 from dubrelay.orchestrator.reconcile import Reconciler
+from dubrelay.orchestrator.refused import Refused
 from dubrelay.wire.hook import EVENTS_PATH, TOKEN_HEADER, Action, EventName, HookAnswer, HookEvent
 
 SHOWN_CHARACTERS = 200
-
-
-class Refused(HTTPException):
-    """`code` is stable; the body is {"error": {"code", "message"}}."""
-
-    def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
-        super().__init__(status, message)
-        self.code = code
 
 
 def check_token(request: Request, token: SecretStr) -> None:

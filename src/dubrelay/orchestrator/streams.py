@@ -10,8 +10,8 @@ that is lost, late, doubled or out of order leaves nothing wrong behind: the nex
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from dubrelay.errors import ConfigError, InputNotReady, StartupError
@@ -35,6 +35,8 @@ class Source:
     source_id: str
     available_time: str
     plan: Plan | Unsupported
+    asked: Mapping[str, str] = field(default_factory=dict)
+    """What its query chose: plan.ASKED."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,18 @@ class Stream:
         if self.source is not None and self.source.source_id == source.source_id:
             return
         self.source = source
+
+    def replan(self, plan: Plan) -> None:
+        """Who publishes is to be served otherwise than when it was found."""
+        if self.source is not None and isinstance(self.source.plan, Plan) and self.source.plan != plan:
+            self.source = replace(self.source, plan=plan)
+            self._refused_source = ""
+
+    def restart(self) -> None:
+        """An operator wants another worker, at once: what kept one from starting is forgotten."""
+        self._worker_plan = None
+        self._refused_source = ""
+        self._restart = RestartPolicy(self._restart.jitter)
 
     def unlisted(self, now: float) -> None:
         """MediaMTX's list says that nobody publishes."""

@@ -7,6 +7,7 @@ any more, so none outlives an orchestrator that was killed.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -23,7 +24,8 @@ from pydantic import ValidationError
 from dubrelay import logs
 from dubrelay.config import Orchestrator
 from dubrelay.errors import MediaError, StartupError
-from dubrelay.wire.status import PhraseReport, WorkerStatus, parse_line
+from dubrelay.wire.control import Control
+from dubrelay.wire.status import ControlReport, PhraseReport, WorkerStatus, parse_line
 from dubrelay.wire.worker import WorkerSettings
 
 WORKER = (sys.executable, "-m", "dubrelay.worker")
@@ -101,6 +103,9 @@ class WorkerProcess:
         self._last_error = ""
         self._last_line = ""
         self._process: psutil.Process | None = None
+        self._stdin: asyncio.StreamWriter | None = None
+        self._control_ids = itertools.count(1)
+        self._answers: dict[str, asyncio.Future[ControlReport | None]] = {}
         self.started_at = 0.0
         """Seconds since the epoch."""
         self.status: WorkerStatus | None = None
@@ -109,6 +114,23 @@ class WorkerProcess:
     def stop(self) -> None:
         """Asks for a graceful end; `run` returns when it has come, by force after stop_timeout_s."""
         self._asked_to_stop.set()
+
+    async def tell(self, control: Control, timeout_s: float) -> ControlReport | None:
+        """The worker's answer to `control`; None when none comes in time, or it ends."""
+        if self._stdin is None:
+            return None
+        told = control.model_copy(update={"id": str(next(self._control_ids))})
+        answer: asyncio.Future[ControlReport | None] = asyncio.get_running_loop().create_future()
+        self._answers[told.id] = answer
+        try:
+            async with asyncio.timeout(timeout_s):
+                self._stdin.write(told.model_dump_json(exclude_none=True).encode() + b"\n")
+                await self._stdin.drain()
+                return await answer
+        except (TimeoutError, ConnectionError):
+            return None
+        finally:
+            del self._answers[told.id]
 
     def usage(self) -> Usage | None:
         """None when it has just ended."""
@@ -144,7 +166,10 @@ class WorkerProcess:
             for reader in readers:
                 reader.cancel()
             transport.close()
-            self.pid = self._process = self.status = None
+            self.pid = self._process = self.status = self._stdin = None
+            for answer in self._answers.values():
+                if not answer.done():
+                    answer.set_result(None)
         code = process.returncode
         assert code is not None
         self._log.info("worker_ended", code=code, why=why)
@@ -164,6 +189,7 @@ class WorkerProcess:
         with suppress(ConnectionError):
             process.stdin.write(self._settings.to_json().encode() + b"\n")
             await process.stdin.drain()
+        self._stdin = process.stdin
 
     async def _watch(self, process: Process, ended: asyncio.Event) -> str:
         """Returns when the process has ended or has to be killed; why, when it was our doing."""
@@ -217,6 +243,8 @@ class WorkerProcess:
                 self._heard(line)
             elif isinstance(line, PhraseReport):
                 self._on_phrase(line)
+            elif (answer := self._answers.get(line.id)) is not None and not answer.done():
+                answer.set_result(line)
 
     def _heard(self, status: WorkerStatus) -> None:
         first = self.status is None

@@ -8,13 +8,17 @@ from typing import Annotated, Self, cast
 from pydantic import BaseModel, ConfigDict, Field
 
 from dubrelay.config import (
+    NOTHING_SET,
     Cut,
     Dub,
+    Glossary,
     InputProtocol,
     Log,
     Mix,
     Paths,
+    Programme,
     Settings,
+    StreamConfig,
     StreamId,
     StsClient,
     Trace,
@@ -33,6 +37,9 @@ class WorkerSettings(BaseModel):
     log: Log = Log()
     paths: Paths = Paths()
     worker: Worker = Worker()
+    programme: Programme = "dub"
+    """What goes out from the start; in bypass mode dub is bypass."""
+    glossary: Glossary = ()
     dub: Dub = Dub()
     cut: Cut = Cut()
     mix: Mix = Mix()
@@ -44,13 +51,25 @@ class WorkerSettings(BaseModel):
         return cast("InputProtocol", self.input_url.partition(":")[0])
 
     @classmethod
-    def for_stream(cls, settings: Settings, stream_id: str, run_id: str, protocol: InputProtocol) -> Self:
-        """What `settings` say for one stream of the MediaMTX in them. ConfigError when the id is none."""
+    def for_stream(
+        cls,
+        settings: Settings,
+        stream_id: str,
+        run_id: str,
+        protocol: InputProtocol,
+        stream: StreamConfig = NOTHING_SET,
+    ) -> Self:
+        """What `settings`, and `stream` over them, say for one stream of the MediaMTX in them. ConfigError when the id
+        is none.
+        """
+        settings = settings.for_stream(stream)
         values = {
             "stream_id": stream_id,
             "run_id": run_id,
             "input_url": settings.mediamtx.input_url(stream_id, protocol),
             "output_url": settings.mediamtx.output_url(stream_id),
+            "programme": stream.programme or "dub",
+            "glossary": stream.glossary or (),
             **{name: getattr(settings, name) for name in cls.model_fields if name in Settings.model_fields},
         }
         return validated(cls, values, "worker")

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from dubrelay.wire.control import Control, Programme
+from dubrelay.config import Programme
+from dubrelay.wire.control import Control
 
 Step = str | tuple[str, Mapping[str, object]]
 """A GStreamer element to be made, alone or with its properties."""
