@@ -33,7 +33,11 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None) -> FastA
     metrics = OrchestratorMetrics()
     media = ControlApi(settings.mediamtx.api_url)
     reconciler = Reconciler(
-        settings, media, supervisor or Supervisor(settings.orchestrator), metrics.worker_restarts.inc
+        settings,
+        media,
+        supervisor or Supervisor(settings.orchestrator),
+        on_restart=metrics.worker_restarts.inc,
+        on_refused=metrics.streams_refused.inc,
     )
     metrics.watch(
         states=lambda: [live.view().state for live in reconciler.streams.values()],

@@ -24,7 +24,12 @@ class LiveStream:
     """Events go to its methods; each carries out what the state machine then decides."""
 
     def __init__(
-        self, stream_id: str, settings: Settings, supervisor: Supervisor, on_restart: Callable[[], None]
+        self,
+        stream_id: str,
+        settings: Settings,
+        supervisor: Supervisor,
+        on_restart: Callable[[], None],
+        on_refused: Callable[[], None],
     ) -> None:
         self.stream_id = stream_id
         self.machine = Stream(settings.orchestrator.grace_s, lambda: uuid.uuid4().hex[:12], random.random)
@@ -34,6 +39,7 @@ class LiveStream:
         self._settings = settings
         self._supervisor = supervisor
         self._on_restart = on_restart
+        self._on_refused = on_refused
         self._usage: Usage | None = None
         self._running: asyncio.Task[None] | None = None
         self._closing = False
@@ -136,7 +142,9 @@ class LiveStream:
     def _note_state(self) -> None:
         state = self.machine.state(time.monotonic())
         if state != self._last_state:
-            log = self._log.warning if state == "degraded" else self._log.info
+            log = self._log.warning if state in {"degraded", "refused"} else self._log.info
             log("stream_state", state=state, before=self._last_state, message=self.machine.message())
+            if state == "refused":
+                self._on_refused()
             self._last_state = state
             self.idle_since = time.monotonic()

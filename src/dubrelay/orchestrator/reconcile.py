@@ -14,7 +14,7 @@ from dubrelay.config import Settings
 from dubrelay.orchestrator.live import LiveStream
 from dubrelay.orchestrator.mediamtx import ControlApi, MediaMtxError, MediaPath, PathSource, stream_of
 from dubrelay.orchestrator.plan import Unsupported, dub_asked_for, plan_for
-from dubrelay.orchestrator.streams import Source
+from dubrelay.orchestrator.streams import Source, give_places
 from dubrelay.orchestrator.supervisor import Supervisor
 from dubrelay.wire.hook import Action, HookEvent
 
@@ -33,7 +33,12 @@ class Reconciler:
     """`run` polls until it is cancelled; `close` stops every worker."""
 
     def __init__(
-        self, settings: Settings, api: ControlApi, supervisor: Supervisor, on_restart: Callable[[], None]
+        self,
+        settings: Settings,
+        api: ControlApi,
+        supervisor: Supervisor,
+        on_restart: Callable[[], None],
+        on_refused: Callable[[], None],
     ) -> None:
         self.streams: dict[str, LiveStream] = {}
         self.mediamtx_problem: str | None = f"MediaMTX at {api.url} has not answered yet"
@@ -42,6 +47,7 @@ class Reconciler:
         self._api = api
         self._supervisor = supervisor
         self._on_restart = on_restart
+        self._on_refused = on_refused
         self._hints: OrderedDict[str, _Hint] = OrderedDict()
         self._hurry = asyncio.Event()
         self._told_problem = ""
@@ -119,12 +125,16 @@ class Reconciler:
     def _apply(self, sources: dict[str, Source]) -> None:
         for stream_id, source in sources.items():
             if stream_id not in self.streams:
-                self.streams[stream_id] = LiveStream(stream_id, self._settings, self._supervisor, self._on_restart)
+                self.streams[stream_id] = LiveStream(
+                    stream_id, self._settings, self._supervisor, self._on_restart, self._on_refused
+                )
             hint = self._hints.get(source.source_id)
             self.streams[stream_id].listed(source, hint.request_id if hint else "")
         for stream_id, live in self.streams.items():
             if stream_id not in sources:
                 live.machine.unlisted(time.monotonic())
+        machines = [live.machine for live in self.streams.values()]
+        give_places(machines, self._settings.orchestrator.max_streams, time.monotonic())
 
     def _forget_ended(self) -> None:
         now = time.monotonic()

@@ -31,6 +31,8 @@ MAX_LINE_BYTES = 1 << 20
 STACK_DUMP_S = 1.0
 DRAIN_S = 1.0
 LOOK_S = 0.5
+TOO_LARGE_S = 30.0
+"""A worker may be over its memory for so long; what a file or a burst takes is given back sooner."""
 SHOWN_CHARACTERS = 300
 _FAILURES = frozenset({"error", "critical"})
 
@@ -98,6 +100,7 @@ class WorkerProcess:
         self._log = logs.get().bind(streamId=settings.stream_id, runId=settings.run_id)
         self._asked_to_stop = asyncio.Event()
         self._heard_at = 0.0
+        self._large_since: float | None = None
         self._last_error = ""
         self._last_line = ""
         self._process: psutil.Process | None = None
@@ -118,6 +121,13 @@ class WorkerProcess:
             return Usage(float(self._process.cpu_percent()), self._process.memory_info().rss)
         except psutil.Error:
             return None
+
+    def _rss_bytes(self) -> int:
+        """0 when it has just ended."""
+        try:
+            return int(self._process.memory_info().rss) if self._process else 0
+        except psutil.Error:
+            return 0
 
     async def run(self) -> Exit:
         """The whole life of the process. When this is cancelled the process is killed."""
@@ -180,6 +190,8 @@ class WorkerProcess:
                     return await self._stop_gracefully(process, ended)
                 if time.monotonic() - self._heard_at >= self._silence_allowed_s():
                     return await self._end_hung(process, ended)
+                if self._too_large():
+                    return await self._end_large(process, ended)
         finally:
             for wait in waits:
                 wait.cancel()
@@ -194,6 +206,24 @@ class WorkerProcess:
             return ""
         self._log.warning("worker_does_not_stop", timeout_s=self._limits.stop_timeout_s)
         return f"killed: it did not stop within {self._limits.stop_timeout_s:g} s"
+
+    def _too_large(self) -> bool:
+        limit_bytes, now = self._limits.worker_memory_mb * 2**20, time.monotonic()
+        if not limit_bytes or self._rss_bytes() <= limit_bytes:
+            self._large_since = None
+            return False
+        self._large_since = now if self._large_since is None else self._large_since
+        return now - self._large_since >= TOO_LARGE_S
+
+    async def _end_large(self, process: Process, ended: asyncio.Event) -> str:
+        allowed_mb, has_mb = self._limits.worker_memory_mb, round(self._rss_bytes() / 2**20)
+        why = (
+            f"stopped: it had more than orchestrator.worker_memory_mb = {allowed_mb} for {TOO_LARGE_S:g} s, "
+            f"in the end {has_mb} MB"
+        )
+        self._log.error("worker_too_large", why=why)
+        await self._stop_gracefully(process, ended)
+        return why
 
     async def _end_hung(self, process: Process, ended: asyncio.Event) -> str:
         what = "did not become ready" if self.status is None else "said nothing"
