@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from dubrelay import config
 from dubrelay.wire.streams import StreamDetails
@@ -216,6 +217,29 @@ def test_tracks_that_cannot_be_taken_leave_a_degraded_stream_that_says_why(
     assert "the picture must be H264" in stream.message
     fake.publish("x", "a2", codecs=("H264", "Opus"))
     assert orchestrator.wait_state("x", "running").input_protocol == "srt"
+
+
+def test_a_stream_beyond_the_places_is_refused_visibly_and_starts_when_one_is_free(fake: FakeMediaMtx) -> None:
+    with capture_logs() as said, RunningOrchestrator(settings_for(fake, max_streams=2)) as orchestrator:
+        for stream_id in ("x", "y", "z"):
+            fake.publish(stream_id, stream_id)
+            orchestrator.wait_state(stream_id, "refused" if stream_id == "z" else "running")
+        refused = orchestrator.stream("z")
+        assert refused is not None
+        assert (refused.worker, refused.run_id) == (None, "")
+        assert "orchestrator.max_streams" in refused.message
+        text = orchestrator.http.get("/metrics").text
+        assert 'orchestrator_streams{state="refused"} 1.0' in text
+        assert "orchestrator_streams_refused_total 1.0" in text
+        fake.leave("x")
+        orchestrator.wait_state("z", "running")
+        assert orchestrator.stream("x").state == "idle"
+        fake.publish("x", "x2")
+        orchestrator.wait_state("x", "refused")
+        orchestrator.wait_state("y", "running")
+    refusals = [line for line in said if line.get("state") == "refused"]
+    assert [(line["log_level"], line["streamId"]) for line in refusals] == [("warning", "z"), ("warning", "x")]
+    assert all("orchestrator.max_streams" in line["message"] for line in refusals)
 
 
 def test_health_follows_mediamtx_and_workers_outlive_its_silence(

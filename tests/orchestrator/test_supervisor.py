@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from dubrelay.config import Orchestrator
+from dubrelay.orchestrator import supervisor as supervisor_module
 from dubrelay.orchestrator.supervisor import Exit, Supervisor, WorkerProcess
 from dubrelay.wire.status import PhraseReport
 from dubrelay.wire.worker import WorkerSettings
@@ -152,6 +153,30 @@ def test_a_worker_that_hangs_is_killed() -> None:
 def test_a_worker_that_does_not_stop_is_killed() -> None:
     end = asyncio.run(stopped_after_ready(Watched("deaf", limits=Orchestrator(stop_timeout_s=0.5))))
     assert end == Exit(-9, "killed: it did not stop within 0.5 s")
+
+
+def test_a_worker_that_stays_too_large_is_stopped_and_it_is_said_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "TOO_LARGE_S", 0.6)
+    end = asyncio.run(Watched("large", limits=Orchestrator(worker_memory_mb=100)).run())
+    assert end.code == 0, "it was asked to stop, not killed"
+    assert end.message.startswith("stopped: it had more than orchestrator.worker_memory_mb = 100 for 0.6 s, in the end 2")
+
+
+@pytest.mark.parametrize(("faults", "limit_mb"), [(("large",), 0), (("large",), 1000), ((), 100)])
+def test_a_worker_within_its_memory_goes_on(
+    monkeypatch: pytest.MonkeyPatch, faults: tuple[str, ...], limit_mb: int
+) -> None:
+    monkeypatch.setattr(supervisor_module, "TOO_LARGE_S", 0.0)
+
+    async def scene() -> None:
+        watched = Watched(*faults, limits=Orchestrator(worker_memory_mb=limit_mb))
+        async with watched.running() as task:
+            first = watched.worker.status
+            await eventually(lambda: watched.worker.status is not first, "another heartbeat")
+            await asyncio.wait({task}, timeout=2 * supervisor_module.LOOK_S)
+            assert not task.done()
+
+    asyncio.run(scene())
 
 
 def test_what_the_worker_started_goes_with_it(capfd: pytest.CaptureFixture[str]) -> None:
