@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
 from dubrelay.config import Dub
 from dubrelay.orchestrator.plan import Plan, Unsupported
 from dubrelay.orchestrator.streams import (
@@ -10,7 +11,6 @@ from dubrelay.orchestrator.streams import (
     FIRST_BACK_OFF_S,
     MAX_BACK_OFF_S,
     MAX_RESTARTS,
-    Action,
     Source,
     StartWorker,
     StopWorker,

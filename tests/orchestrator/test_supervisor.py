@@ -159,7 +159,9 @@ def test_a_worker_that_stays_too_large_is_stopped_and_it_is_said_why(monkeypatch
     monkeypatch.setattr(supervisor_module, "TOO_LARGE_S", 0.6)
     end = asyncio.run(Watched("large", limits=Orchestrator(worker_memory_mb=100)).run())
     assert end.code == 0, "it was asked to stop, not killed"
-    assert end.message.startswith("stopped: it had more than orchestrator.worker_memory_mb = 100 for 0.6 s, in the end 2")
+    assert end.message.startswith(
+        "stopped: it had more than orchestrator.worker_memory_mb = 100 for 0.6 s, in the end 2"
+    )
 
 
 @pytest.mark.parametrize(("faults", "limit_mb"), [(("large",), 0), (("large",), 1000), ((), 100)])
