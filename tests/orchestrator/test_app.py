@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from asyncio.subprocess import Process
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from dubrelay import config
+from dubrelay.orchestrator.supervisor import WorkerProcess
 from dubrelay.wire.streams import StreamDetails
 from fake_mediamtx import FakeMediaMtx
 from media import free_port
@@ -195,6 +197,24 @@ def test_a_worker_that_fails_is_started_again_and_counted(
     assert (after.restarts, after.run_id) == (1, before.run_id)
     wait_for(lambda: (s := orchestrator.stream("x")) and s.last_sequence == 6, 5, "the phrases of both workers")
     assert "orchestrator_worker_restarts_total 1.0" in orchestrator.http.get("/metrics").text
+
+
+def test_a_bug_in_the_supervisor_costs_a_restart_and_leaves_no_process(
+    fake: FakeMediaMtx, orchestrator: RunningOrchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, begun = WorkerProcess._begin, []
+
+    def fails_once(worker: WorkerProcess, process: Process) -> None:
+        begun.append(process.pid)
+        if len(begun) == 1:
+            raise RuntimeError("a bug")
+        begin(worker, process)
+
+    monkeypatch.setattr(WorkerProcess, "_begin", fails_once)
+    fake.publish("x", "a1")
+    stream = orchestrator.wait_state("x", "running")
+    assert (stream.restarts, pid_of(stream)) == (1, begun[1])
+    assert not psutil.pid_exists(begun[0])
 
 
 @pytest.mark.parametrize("stream_id", ["exit2", "exit3"])

@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 from dubrelay import logs
 from dubrelay.config import Settings
+from dubrelay.errors import EXIT_BUG
 from dubrelay.orchestrator.plan import Plan, worker_settings
 from dubrelay.orchestrator.streams import Source, StartWorker, Stream
-from dubrelay.orchestrator.supervisor import Supervisor, Usage, WorkerProcess
+from dubrelay.orchestrator.supervisor import Exit, Supervisor, Usage, WorkerProcess
 from dubrelay.wire.status import PhraseReport
 from dubrelay.wire.streams import PhraseView, StreamDetails, StreamView, WorkerView
 
@@ -122,7 +123,11 @@ class LiveStream:
         self._running = asyncio.create_task(self._run(self.worker))
 
     async def _run(self, worker: WorkerProcess) -> None:
-        end = await worker.run()
+        try:
+            end = await worker.run()
+        except Exception:  # ours, not the worker's; the stream must not wait for one that is not there
+            self._log.exception("supervisor_bug")
+            end = Exit(EXIT_BUG, "the orchestrator failed to see to the worker; its log has the traceback")
         self.worker = self._usage = None
         if self._closing:
             return

@@ -141,9 +141,9 @@ class WorkerProcess:
             kind = StartupError if lasting else MediaError
             return Exit(kind.exit_code, f"worker: {self._command[0]} cannot be started: {e.strerror}")
         process = Process(transport, protocol, loop)
-        self._begin(process)
         readers = [asyncio.create_task(self._read_status(process)), asyncio.create_task(self._read_log(process))]
         try:
+            self._begin(process)
             await self._tell_settings(process)
             why = await self._watch(process, protocol.ended)
         finally:
