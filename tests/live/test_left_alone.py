@@ -5,13 +5,14 @@ A real MediaMTX, the real process, real workers in bypass mode.
 
 from __future__ import annotations
 
+import itertools
 import random
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +24,8 @@ import pytest
 
 from dubrelay import config
 from flash_and_beep import flash_and_beep
-from media import MediaMtx, free_mediamtx_settings, free_port, publish_command
+from flv_publisher import FlvPublisher, Tag, moved, tags_of
+from media import MediaMtx, free_mediamtx_settings, free_port
 from running_orchestrator import OrchestratorProcess
 from running_worker import state_in
 from waiting import wait_for
@@ -33,6 +35,8 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 CYCLES, STREAMS, SEED = 200, ("a", "b", "c", "d"), 6
 STAYING = {"a", "c"}
 GRACE_S = 1.0
+GONE_AT_ONCE = 0.2
+"""So many of them do not wait until MediaMTX has them."""
 LOST, DOUBLED, LATE, LATE_S = 0.35, 0.15, 0.15, 2.5
 
 
@@ -44,11 +48,6 @@ def settings(tmp_path: Path) -> config.Settings:
         worker=config.Worker(mode="bypass"),
         paths=state_in(tmp_path),
     )
-
-
-@pytest.fixture
-def clip(tmp_path: Path) -> Path:
-    return flash_and_beep(tmp_path / "clip.mp4", 20, b_frames=2, gop_s=1)
 
 
 class LossyHooks:
@@ -96,20 +95,18 @@ class LossyHooks:
 class Publisher:
     """Comes and goes on one stream, at times of its own."""
 
-    def __init__(self, url: str, clip: Path, seed: str) -> None:
-        self._command = publish_command(url, file=clip, loop=True)
-        self._dice = random.Random(seed)
-        self._process: subprocess.Popen[bytes] | None = None
+    def __init__(self, media: MediaMtx, stream: str, tags: list[Tag]) -> None:
+        self._media, self._path, self._tags = media, f"live/{stream}/in", tags
+        self._dice = random.Random(f"{SEED}{stream}")
+        self._connection: FlvPublisher | None = None
 
     def come(self) -> None:
-        self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._connection = FlvPublisher(self._media.rtmp(self._path), for_ever(self._tags)).__enter__()
 
     def go(self) -> None:
-        """Some say goodbye, some are killed."""
-        if self._process is not None:
-            self._dice.choice([self._process.terminate, self._process.kill])()
-            self._process.wait(10)
-            self._process = None
+        if self._connection is not None:
+            self._connection.__exit__(None, None, None)
+            self._connection = None
 
     def cycles(self, count: int, *, stays: bool) -> None:
         """The last one ends as a publisher that stays, or not."""
@@ -117,15 +114,37 @@ class Publisher:
             self.go()
             time.sleep(self._dice.uniform(0, 1.7 * GRACE_S))
             self.come()
-            time.sleep(self._dice.uniform(0.2, 2.2))
+            if self._dice.random() > GONE_AT_ONCE:
+                self._media.wait_available(self._path, 60)
+            time.sleep(self._dice.uniform(0, 1.2 * GRACE_S))
         if not stays:
             self.go()
 
 
+def for_ever(tags: list[Tag]) -> Iterator[tuple[float, Tag]]:
+    """One after the other at the pace of their stamps, and from the beginning again."""
+    length_ms = tags[-1].at_ms + 40
+    for n in itertools.count():
+        yield from moved((replace(tag, at_ms=tag.at_ms + n * length_ms) for tag in tags), lambda ms: ms)
+
+
 @pytest.fixture
-def publishers(settings: config.Settings, clip: Path) -> Iterator[dict[str, Publisher]]:
-    rtmp = f"rtmp://127.0.0.1:{settings.mediamtx.rtmp_port}"
-    made = {stream: Publisher(f"{rtmp}/live/{stream}/in", clip, f"{SEED}{stream}") for stream in STREAMS}
+def hooks(settings: config.Settings) -> Iterator[LossyHooks]:
+    with LossyHooks(settings.orchestrator) as hooks:
+        yield hooks
+
+
+@pytest.fixture
+def media(tmp_path: Path, settings: config.Settings, hooks: LossyHooks) -> Iterator[MediaMtx]:
+    deaf = settings.orchestrator.model_copy(update={"port": hooks.port})
+    with MediaMtx(tmp_path, settings.model_copy(update={"orchestrator": deaf})) as server:
+        yield server
+
+
+@pytest.fixture
+def publishers(tmp_path: Path, media: MediaMtx) -> Iterator[dict[str, Publisher]]:
+    tags = tags_of(flash_and_beep(tmp_path / "clip.flv", 20, b_frames=2, gop_s=1))
+    made = {stream: Publisher(media, stream, tags) for stream in STREAMS}
     yield made
     for publisher in made.values():
         publisher.go()
@@ -145,13 +164,9 @@ def only_the_wanted_run(orchestrator: OrchestratorProcess) -> bool:
 
 
 def test_after_200_publishers_that_came_and_went_what_runs_is_what_is_wanted(
-    tmp_path: Path, settings: config.Settings, publishers: dict[str, Publisher]
+    tmp_path: Path, settings: config.Settings, hooks: LossyHooks, media: MediaMtx, publishers: dict[str, Publisher]
 ) -> None:
-    with (
-        LossyHooks(settings.orchestrator) as hooks,
-        MediaMtx(tmp_path, hooked_to(settings, hooks.port)) as media,
-        OrchestratorProcess(settings, tmp_path) as orchestrator,
-    ):
+    with OrchestratorProcess(settings, tmp_path) as orchestrator:
         assert orchestrator.process is not None
         for stream in STAYING:
             publishers[stream].come()
@@ -163,29 +178,24 @@ def test_after_200_publishers_that_came_and_went_what_runs_is_what_is_wanted(
                 for stream, publisher in publishers.items()
             ]
             for done in rounds:
-                done.result(600)
-        assert hooks.lost > CYCLES // 4
-        assert hooks.passed > CYCLES // 4
+                done.result(800)
         wait_for(lambda: only_the_wanted_run(orchestrator), 60, "what is wanted to run, and nothing else")
         for stream in STAYING:
             media.wait_available(f"live/{stream}/out", 60)
         wait_for(lambda: orchestrator.process.num_fds() <= before + 2, 30, f"descriptors to be {before} again")
+        assert hooks.lost > CYCLES // 4
+        assert hooks.passed > CYCLES // 4
         assert "Traceback" not in orchestrator.log_file.read_text()
         children = orchestrator.children()
     assert not [pid for pid in children if psutil.pid_exists(pid)]
     assert list((tmp_path / "run").iterdir()) == [], "locks that nobody holds"
 
 
-def hooked_to(settings: config.Settings, port: int) -> config.Settings:
-    """MediaMTX's settings: its hooks go to another port."""
-    return settings.model_copy(update={"orchestrator": settings.orchestrator.model_copy(update={"port": port})})
-
-
 def test_a_killed_orchestrators_workers_are_replaced_and_never_two_publish(
-    tmp_path: Path, settings: config.Settings, publishers: dict[str, Publisher]
+    tmp_path: Path, settings: config.Settings, media: MediaMtx, publishers: dict[str, Publisher]
 ) -> None:
     """One of them hangs when it happens, and would not end by itself."""
-    with MediaMtx(tmp_path, settings) as media, OrchestratorProcess(settings, tmp_path) as orchestrator:
+    with OrchestratorProcess(settings, tmp_path) as orchestrator:
         for stream in STAYING:
             publishers[stream].come()
         for stream in STAYING:
