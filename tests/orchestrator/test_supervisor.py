@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
 import time
@@ -28,11 +29,17 @@ SETTINGS = WorkerSettings(stream_id="abc", run_id="run1", input_url="rtmp://h/li
 class Watched:
     """A worker under supervision, and what it made its supervisor do."""
 
-    def __init__(self, *faults: str, limits: Orchestrator = LIMITS, command: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        *faults: str,
+        limits: Orchestrator = LIMITS,
+        command: list[str] | None = None,
+        settings: WorkerSettings = SETTINGS,
+    ) -> None:
         self.ready = 0
         self.phrases: list[PhraseReport] = []
         supervisor = Supervisor(limits, command or [sys.executable, str(FAKE), *faults])
-        self.worker: WorkerProcess = supervisor.worker(SETTINGS, self._ready, self.phrases.append)
+        self.worker: WorkerProcess = supervisor.worker(settings, self._ready, self.phrases.append)
         self.task: asyncio.Task[Exit] | None = None
 
     def _ready(self) -> None:
@@ -135,6 +142,15 @@ def test_log_lines_of_the_worker_go_through_as_they_are(capsys: pytest.CaptureFi
 
 def test_a_crash_is_reported_by_its_signal() -> None:
     assert asyncio.run(Watched("crash").run()).code == -11
+
+
+def test_one_that_ends_without_reading_its_settings_leaves_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    long = SETTINGS.model_copy(update={"input_url": "rtmp://h/" + "x" * 1_000_000})  # more than a pipe takes
+    watched = Watched(command=[sys.executable, "-c", "import sys; sys.exit(40)"], settings=long)
+    assert asyncio.run(watched.run()).code == 40
+    del watched
+    gc.collect()  # asyncio complains when what nobody asked for is thrown away
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
 
 
 def test_a_worker_that_never_becomes_ready_is_killed() -> None:

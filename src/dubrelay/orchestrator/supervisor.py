@@ -154,6 +154,7 @@ class WorkerProcess:
             for reader in readers:
                 reader.cancel()
             transport.close()
+            await _closed(process.stdin)
             self.pid = self._process = self.status = None
         code = process.returncode
         assert code is not None
@@ -288,6 +289,13 @@ async def _set_within(event: asyncio.Event, timeout_s: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+async def _closed(pipe: asyncio.StreamWriter | None) -> None:
+    """Why it broke is asked for; asyncio logs an error that nobody asks for."""
+    with suppress(OSError, TimeoutError):
+        if pipe is not None:
+            await asyncio.wait_for(pipe.wait_closed(), DRAIN_S)
 
 
 def _json_object(text: bytes) -> dict[str, object] | None:
