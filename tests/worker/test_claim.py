@@ -12,9 +12,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from dubrelay.config import Paths
-from dubrelay.errors import MediaError, StartupError
+from dubrelay.errors import MediaError
 from dubrelay.wire.worker import WorkerSettings
 from dubrelay.worker import claim
 from dubrelay.worker.claim import claimed, lock_file
@@ -123,10 +124,11 @@ def test_there_are_never_two_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             done.result(60)
 
 
-def test_a_state_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_a_state_folder_that_cannot_be_written_ends_no_stream(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StartupError, match=r"^paths\.state_dir: .*file.*: cannot be written: "):
-        claimed(settings_in(tmp_path / "file"), threading.Event()).__enter__()
+    with capture_logs() as said, claimed(settings_in(tmp_path / "file"), threading.Event()):
+        pass
+    assert [(line["event"], line["error"]) for line in said] == [("output_not_locked", "Not a directory")]
 
 
 def test_a_worker_that_hangs_goes_with_the_orchestrator_that_was_killed(tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
 from dubrelay import logs
-from dubrelay.errors import MediaError, StartupError
+from dubrelay.errors import MediaError
 from dubrelay.wire.worker import WorkerSettings
 
 _WAIT_S = 10.0
@@ -32,9 +32,17 @@ def lock_file(settings: WorkerSettings) -> Path:
 
 @contextmanager
 def claimed(settings: WorkerSettings, stop: threading.Event) -> Iterator[None]:
-    """Waits until no other worker has the output, or `stop` is set. MediaError after _WAIT_S."""
+    """Waits until no other worker has the output, or `stop` is set. MediaError after _WAIT_S.
+
+    Where there can be no such file, as on a full disk, the stream goes on without.
+    """
     path = lock_file(settings)
-    with _lock_when_free(path, stop) or nullcontext() as lock:
+    try:
+        taken = _lock_when_free(path, stop)
+    except OSError as e:
+        logs.get().warning("output_not_locked", file=str(path), error=e.strerror)
+        taken = None
+    with taken or nullcontext() as lock:
         try:
             yield
         finally:
@@ -42,7 +50,7 @@ def claimed(settings: WorkerSettings, stop: threading.Event) -> Iterator[None]:
                 path.unlink(missing_ok=True)  # as long as it is ours
 
 
-def _lock_when_free(path: Path, stop: threading.Event) -> IO[str] | None:
+def _lock_when_free(path: Path, stop: threading.Event) -> IO[bytes] | None:
     """None when `stop` came first."""
     until, said = time.monotonic() + _WAIT_S, False
     while (lock := _lock(path)) is None:
@@ -56,13 +64,10 @@ def _lock_when_free(path: Path, stop: threading.Event) -> IO[str] | None:
     return lock
 
 
-def _lock(path: Path) -> IO[str] | None:
-    """None when another process has it. StartupError when there can be no such file."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a", encoding="ascii")
-    except OSError as e:
-        raise StartupError(f"paths.state_dir: {e.filename}: cannot be written: {e.strerror}") from e
+def _lock(path: Path) -> IO[bytes] | None:
+    """None when another process has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("ab", buffering=0)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not path.samefile(f"/proc/self/fd/{file.fileno()}"):
@@ -70,9 +75,9 @@ def _lock(path: Path) -> IO[str] | None:
     except (BlockingIOError, FileNotFoundError):
         file.close()
         return None
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()
+    with suppress(OSError):  # for people only
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n".encode())
     return file
 
 
