@@ -173,6 +173,8 @@ class Orchestrator(_Section):
     ready_timeout_s: float = Field(20.0, gt=0, le=300)
     heartbeat_timeout_s: float = Field(15.0, gt=0, le=300)
     stop_timeout_s: float = Field(5.0, gt=0, le=60)
+    max_streams: int = Field(20, ge=1, le=1000)
+    worker_memory_mb: int = Field(1000, ge=0, le=1_000_000)
 
     @property
     def url(self) -> str:

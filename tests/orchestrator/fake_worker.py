@@ -111,6 +111,8 @@ def main() -> None:
     write(sys.stdout, "x" * 2_000_000)
     for number in range(3):
         say(phrase(number))
+    if "large" in faults:
+        settings["ballast"] = b"x" * 200_000_000
     if "hang" in faults:
         time.sleep(600)
     if "crash" in faults:

@@ -47,6 +47,7 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None) -> FastA
         egress,
         configs,
         on_restart=metrics.worker_restarts.inc,
+        on_refused=metrics.streams_refused.inc,
     )
     metrics.watch(
         states=lambda: [live.view().state for live in reconciler.streams.values()],

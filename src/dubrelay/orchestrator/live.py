@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from dubrelay import logs
 from dubrelay.config import Settings, StreamConfig
+from dubrelay.errors import EXIT_BUG
 from dubrelay.orchestrator.plan import Plan, chosen, control_for, in_force, worker_settings
 from dubrelay.orchestrator.streams import Source, StartWorker, Stream
-from dubrelay.orchestrator.supervisor import Supervisor, Usage, WorkerProcess
+from dubrelay.orchestrator.supervisor import Exit, Supervisor, Usage, WorkerProcess
 from dubrelay.wire.status import ControlReport, PhraseReport
 from dubrelay.wire.streams import Applied, PhraseView, StreamDetails, StreamView, WorkerView
 
@@ -42,6 +43,7 @@ class LiveStream:
         settings: Settings,
         supervisor: Supervisor,
         on_restart: Callable[[], None],
+        on_refused: Callable[[], None],
         configured: Callable[[str], StreamConfig],
     ) -> None:
         """`configured` gives what file and API say for the stream; when that changes, call `reconfigured`."""
@@ -53,6 +55,7 @@ class LiveStream:
         self._settings = settings
         self._supervisor = supervisor
         self._on_restart = on_restart
+        self._on_refused = on_refused
         self._configured = configured
         self._asked: Mapping[str, str] = {}
         self._steering: asyncio.Task[Outcome] | None = None
@@ -208,7 +211,11 @@ class LiveStream:
         self._running = asyncio.create_task(self._run(self.worker))
 
     async def _run(self, worker: WorkerProcess) -> None:
-        end = await worker.run()
+        try:
+            end = await worker.run()
+        except Exception:  # ours, not the worker's; the stream must not wait for one that is not there
+            self._log.exception("supervisor_bug")
+            end = Exit(EXIT_BUG, "the orchestrator failed to see to the worker; its log has the traceback")
         self.worker = self._usage = None
         if self._closing:
             return
@@ -251,7 +258,9 @@ class LiveStream:
     def _note_state(self) -> None:
         state = self.machine.state(time.monotonic())
         if state != self._last_state:
-            log = self._log.warning if state == "degraded" else self._log.info
+            log = self._log.warning if state in {"degraded", "refused"} else self._log.info
             log("stream_state", state=state, before=self._last_state, message=self.machine.message())
+            if state == "refused":
+                self._on_refused()
             self._last_state = state
             self.idle_since = time.monotonic()

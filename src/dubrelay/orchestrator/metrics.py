@@ -85,6 +85,9 @@ class OrchestratorMetrics:
         self.worker_restarts = Counter(
             "orchestrator_worker_restarts", "Workers started again after one failed", registry=self._registry
         )
+        self.streams_refused = Counter(
+            "orchestrator_streams_refused", "Streams that came beyond orchestrator.max_streams", registry=self._registry
+        )
         self.hook_events = Counter(
             "orchestrator_hook_events", "Events of MediaMTX's hooks", ["event", "result"], registry=self._registry
         )

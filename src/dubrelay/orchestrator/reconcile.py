@@ -16,7 +16,7 @@ from dubrelay.orchestrator.live import LiveStream
 from dubrelay.orchestrator.mediamtx import ControlApi, MediaMtxError, MediaPath, PathSource, stream_of
 from dubrelay.orchestrator.plan import Unsupported, asked_in, plan_for
 from dubrelay.orchestrator.streamconfigs import StreamConfigs
-from dubrelay.orchestrator.streams import Source
+from dubrelay.orchestrator.streams import Source, give_places
 from dubrelay.orchestrator.supervisor import Supervisor
 from dubrelay.wire.hook import Action, HookEvent
 
@@ -42,6 +42,7 @@ class Reconciler:
         egress: Egress,
         configs: StreamConfigs,
         on_restart: Callable[[], None],
+        on_refused: Callable[[], None],
     ) -> None:
         self.streams: dict[str, LiveStream] = {}
         self.mediamtx_problem: str | None = f"MediaMTX at {api.url} has not answered yet"
@@ -51,6 +52,7 @@ class Reconciler:
         self._supervisor = supervisor
         self._egress = egress
         self._on_restart = on_restart
+        self._on_refused = on_refused
         self._configs = configs
         configs.watch(self._reconfigured)
         self._hints: OrderedDict[str, _Hint] = OrderedDict()
@@ -137,13 +139,15 @@ class Reconciler:
         for stream_id, source in sources.items():
             if stream_id not in self.streams:
                 self.streams[stream_id] = LiveStream(
-                    stream_id, self._settings, self._supervisor, self._on_restart, self._configs.of
+                    stream_id, self._settings, self._supervisor, self._on_restart, self._on_refused, self._configs.of
                 )
             hint = self._hints.get(source.source_id)
             self.streams[stream_id].listed(source, hint.request_id if hint else "")
         for stream_id, live in self.streams.items():
             if stream_id not in sources:
                 live.machine.unlisted(time.monotonic())
+        machines = [live.machine for live in self.streams.values()]
+        give_places(machines, self._settings.orchestrator.max_streams, time.monotonic())
 
     def _reconfigured(self, stream_id: str) -> None:
         if (live := self.streams.get(stream_id)) is not None:

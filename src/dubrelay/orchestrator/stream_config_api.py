@@ -195,6 +195,8 @@ def config_routes(settings: Settings, configs: StreamConfigs, reconciler: Reconc
             raise Refused(HTTPStatus.CONFLICT, "NOT_PUBLISHED", message)
         if not isinstance(live.machine.source.plan, Plan):
             raise Refused(HTTPStatus.CONFLICT, "UNSUPPORTED", f"stream {stream_id!r}: {live.machine.message()}")
+        if live.machine.refused_since is not None:
+            raise Refused(HTTPStatus.CONFLICT, "NO_PLACE", f"stream {stream_id!r}: {live.machine.message()}")
         return live
 
     @routes.get("/audit", responses=_refusals(bad))

@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_camel
 from dubrelay.config import InputProtocol, Mode, Programme, StreamConfig
 from dubrelay.wire.status import PhraseReport
 
-StreamState = Literal["idle", "starting", "running", "grace", "stopping", "degraded"]
+StreamState = Literal["idle", "starting", "running", "grace", "stopping", "degraded", "refused"]
 
 DestinationState = Literal["connecting", "forwarding", "stalled", "refused", "unreachable"]
 

@@ -15,6 +15,7 @@ from dubrelay import logs
 from dubrelay.errors import EXIT_BUG, EXIT_OK, DubrelayError
 from dubrelay.memory import share_memory
 from dubrelay.wire.worker import WorkerSettings
+from dubrelay.worker.claim import claimed
 from dubrelay.worker.metrics import WorkerMetrics
 from dubrelay.worker.report import Reporter
 
@@ -45,7 +46,8 @@ def run(
 
         if metrics_port is not None:
             _serve(metrics, metrics_port)
-        Session(settings, metrics, reporter).run(stop, controls)
+        with claimed(settings, stop):
+            Session(settings, metrics, reporter).run(stop, controls)
     except DubrelayError as e:
         log.error("worker_failed", code=e.code, message=e.message, exit_code=e.exit_code)
         return e.exit_code
