@@ -24,7 +24,7 @@ from starlette.routing import Route
 from dubrelay import config, status
 from dubrelay.__main__ import main
 from dubrelay.wire.status import PhraseReport
-from dubrelay.wire.streams import PhraseView, StreamDetails, WorkerView
+from dubrelay.wire.streams import DestinationView, PhraseView, StreamDetails, WorkerView
 from fake_mediamtx import FakeMediaMtx
 from media import free_port
 from running_orchestrator import RunningOrchestrator
@@ -69,6 +69,17 @@ def test_a_row_says_how_a_stream_is() -> None:
         "31 %", "201 MB",
     ):  # fmt: skip
         assert f" {cell} " in text, cell
+
+
+def test_destinations_are_a_column_where_there_are_any() -> None:
+    out = DestinationView(
+        name="tube", url="rtmp://a/live2", given_by="settings", state="forwarding", bitrate_kbps=2512.0
+    )
+    bad = out.model_copy(update={"name": "tv", "state": "refused", "last_error": "the key is wrong"})
+    text = shown(StreamDetails(stream_id="x", state="running", mode="dub", destinations=[out, bad]))
+    assert "tube forwarding 2.5 Mbit/s" in text
+    assert "tv refused the key is wrong" in text
+    assert "destinations" not in shown(StreamDetails(stream_id="x", state="running", mode="dub"))
 
 
 def test_a_stream_without_a_worker_says_why_and_nothing_of_it_is_markup() -> None:

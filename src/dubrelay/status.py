@@ -78,9 +78,11 @@ def as_json(streams: Sequence[StreamDetails]) -> str:
 
 
 def table(streams: Sequence[StreamDetails]) -> Table:
-    made = Table("stream", "state", "delay", "A/V", "on time", "margin", "fallbacks", "CPU", "memory", expand=False)
+    named = ("stream", "state", "delay", "A/V", "on time", "margin", "fallbacks", "CPU", "memory")
+    made = Table(*named, *(["destinations"] if any(stream.destinations for stream in streams) else []))
     for stream in streams:
-        made.add_row(*_row(stream))
+        # A cell more than there are columns would make a column without a name.
+        made.add_row(*[*_row(stream), _destinations(stream)][: len(made.columns)])
     if not streams:
         made.add_row("[dim]no streams[/dim]")
     return made
@@ -112,6 +114,18 @@ def _row(stream: StreamDetails) -> list[str | Text]:
         "" if worker is None or worker.cpu_percent is None else f"{worker.cpu_percent:.0f} %",
         "" if worker is None or worker.rss_bytes is None else f"{worker.rss_bytes / 1e6:.0f} MB",
     ]
+
+
+def _destinations(stream: StreamDetails) -> Text:
+    """One line each: its name, how it is, and what went wrong last where it is not well."""
+    said = Text()
+    for destination in stream.destinations:
+        well = destination.state == "forwarding"
+        rate = "" if destination.bitrate_kbps is None else f" {destination.bitrate_kbps / 1000:.1f} Mbit/s"
+        said.append(f"{destination.name} ").append(destination.state or "-", "green" if well else "bold red")
+        said.append(f"{rate}\n" if well else f" {destination.last_error}\n")
+    said.rstrip()
+    return said
 
 
 def _state(stream: StreamDetails) -> Text:
