@@ -12,7 +12,7 @@ import httpx2
 import uvicorn
 
 from dubrelay import config
-from dubrelay.orchestrator.app import build_app
+from dubrelay.orchestrator.app import build_app, server_config
 from dubrelay.orchestrator.supervisor import Supervisor
 from dubrelay.wire.streams import STREAMS_PATH, StreamDetails
 from waiting import wait_for
@@ -29,8 +29,7 @@ class RunningOrchestrator:
     def __init__(self, settings: config.Settings, command: tuple[str, ...] = FAKE_WORKER) -> None:
         self.settings = settings
         app = build_app(settings, Supervisor(settings.orchestrator, command))
-        host, port = settings.orchestrator.host, settings.orchestrator.port
-        self._server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False))
+        self._server = uvicorn.Server(server_config(app, settings))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         expires = httpx2.Limits(keepalive_expiry=2)  # before the server ends it: a request would meet its end
         self.http = httpx2.Client(base_url=settings.orchestrator.url, timeout=5, trust_env=False, limits=expires)

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from dubrelay import config
-from media import MediaMtx, free_mediamtx_settings, free_port, publish
+from media import INTERNAL_SECRET, OPEN, MediaMtx, free_mediamtx_settings, free_port, publish
 from running_orchestrator import RunningOrchestrator
 from waiting import wait_for
 
@@ -23,7 +23,10 @@ RIGHT_AGAIN_S = 5
 def settings() -> config.Settings:
     return config.Settings(
         mediamtx=free_mediamtx_settings(),
-        orchestrator=config.Orchestrator(port=free_port(), hook_token="a token", grace_s=20),
+        orchestrator=config.Orchestrator(
+            port=free_port(), hook_token="a token", internal_secret=INTERNAL_SECRET, grace_s=20
+        ),
+        access=OPEN,
     )
 
 

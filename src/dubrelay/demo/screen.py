@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -9,6 +11,7 @@ from rich.text import Text
 from dubrelay.config import Settings
 from dubrelay.demo.summary import SETTLED_S, Finding, Summary
 from dubrelay.demo.usage import Share
+from dubrelay.orchestrator.keys import Side
 from dubrelay.wire.status import PhraseReport
 
 _PLAIN_WIDTH = 100
@@ -21,12 +24,14 @@ def console() -> Console:
     return plain if plain.is_terminal else Console(highlight=False, width=_PLAIN_WIDTH)
 
 
-def addresses(out: Console, settings: Settings, stream_id: str) -> None:
+def addresses(out: Console, settings: Settings, stream_id: str, links: Mapping[Side, str]) -> None:
+    """`links`: the query that opens a side, where one is needed."""
     media = settings.mediamtx
+    original, dubbed = (f"?{links[side]}" if side in links else "" for side in ("in", "out"))
     page = Table.grid(padding=(0, 2))
-    page.add_row("original", settings.mediamtx.input_url(stream_id, "rtmp"))
-    page.add_row("dubbed", settings.mediamtx.output_url(stream_id), "(ffplay, VLC)")
-    page.add_row("in a browser", f"http://{media.host}:{media.hls_port}/live/{stream_id}/out", "(HLS)")
+    page.add_row("original", media.input_url(stream_id, "rtmp") + original)
+    page.add_row("dubbed", media.output_url(stream_id) + dubbed, "(ffplay, VLC)")
+    page.add_row("in a browser", f"http://{media.host}:{media.hls_port}/live/{stream_id}/out/{dubbed}", "(HLS)")
     page.add_row("status page", settings.orchestrator.url)
     out.print()
     out.print(page)

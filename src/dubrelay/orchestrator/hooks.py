@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 import uuid
 from http import HTTPStatus
@@ -29,9 +30,20 @@ class Refused(HTTPException):
 def check_token(request: Request, token: SecretStr) -> None:
     """In constant time; nothing is asked for where no token is configured."""
     wanted = token.get_secret_value()
-    given = request.headers.get(TOKEN_HEADER) or request.headers.get("Authorization", "").removeprefix("Bearer ")
+    given = request.headers.get(TOKEN_HEADER) or _from_authorization(request.headers.get("Authorization", ""))
     if wanted and not hmac.compare_digest(given.encode(), wanted.encode()):
         raise Refused(HTTPStatus.UNAUTHORIZED, "UNAUTHORIZED", f"{TOKEN_HEADER} is missing or wrong")
+
+
+def _from_authorization(header: str) -> str:
+    """A bearer token, or the password that stands in MediaMTX's authHTTPAddress."""
+    scheme, _, rest = header.partition(" ")
+    if scheme != "Basic":
+        return rest
+    try:
+        return base64.b64decode(rest, validate=True).decode("utf-8", "replace").partition(":")[2]
+    except ValueError:
+        return ""
 
 
 def hook_routes(reconciler: Reconciler, metrics: OrchestratorMetrics, token: SecretStr) -> APIRouter:

@@ -65,6 +65,13 @@ class OrchestratorMetrics:
             "orchestrator_hook_events", "Events of MediaMTX's hooks", ["event", "result"], registry=self._registry
         )
 
+        self.access = Counter(
+            "orchestrator_access", "What MediaMTX asked for clients", ["action", "result"], registry=self._registry
+        )
+        self.access_limited = Counter(
+            "orchestrator_access_limited", "Refusals that were too many to be logged", registry=self._registry
+        )
+
     def watch(self, states: Callable[[], Iterable[str]], workers: Callable[[], Iterable[tuple[str, str]]]) -> None:
         """`states` of all streams; `workers`: stream id and metrics text of each worker that runs."""
         self._registry.register(_Snapshot(states, workers))

@@ -27,7 +27,7 @@ from dubrelay.sts.api import add_routes, error_response
 from dubrelay.sts.care import Reload
 from dubrelay.sts.engines import check_names, load
 from dubrelay.sts.running import Load, Running
-from dubrelay.sts.tls import server_context
+from dubrelay.trust import server_context
 from dubrelay.wire.fragment import ProcessRequest
 
 GRACEFUL_S = 5
@@ -64,7 +64,7 @@ def build_app(
 def serve(settings: Settings) -> None:
     """Runs the service until SIGTERM or SIGINT. StartupError where it cannot listen or load its models."""
     check_names(settings.sts)
-    tls = server_context(settings.sts)
+    tls = server_context("sts", settings.sts.tls_cert, settings.sts.tls_key)
     # Before the models are loaded: a port in use is known at once.
     server_socket = listening("sts", settings.sts.host, settings.sts.port)
     app = build_app(settings, lambda: _stop(server))
