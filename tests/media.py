@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -59,10 +59,13 @@ class MediaMtx:
         media.wait_available("live/a/in")
 
     Its hooks go to `settings.orchestrator`, whether somebody listens there or not. With `settings` it lets in whom the
-    orchestrator there lets in; without, everybody.
+    orchestrator there lets in; without, everybody. `environ` overrides what it is told.
     """
 
-    def __init__(self, directory: Path, settings: config.Settings | None = None) -> None:
+    def __init__(
+        self, directory: Path, settings: config.Settings | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self._environ = environ or {}
         self._settings = settings or config.Settings(
             mediamtx=free_mediamtx_settings(), orchestrator=config.Orchestrator(port=free_port())
         )
@@ -90,6 +93,7 @@ class MediaMtx:
         environment = os.environ | server_environment(self._settings)
         if self._alone:
             environment["MTX_AUTHMETHOD"] = "internal"
+        environment |= self._environ
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [BINARY, CONFIG], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment

@@ -15,6 +15,8 @@ from dubrelay.wire.trace import SOUNDS
 
 pytestmark = pytest.mark.service
 
+OPEN_TO_ALL = ("--set", "orchestrator.host=0.0.0.0")
+
 
 def _dubrelay(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -32,7 +34,7 @@ def _dubrelay(*arguments: str, cwd: Path, **environ: str) -> subprocess.Complete
 def test_every_command_of_the_contract_is_there(tmp_path: Path) -> None:
     shown = _dubrelay("--help", cwd=tmp_path)
     assert shown.returncode == 0
-    for command in ("up", "demo", "dub", "orchestrator", "worker", "sts", "sts-check", "doctor", "engines"):
+    for command in ("up", "demo", "dub", "orchestrator", "worker", "sts", "sts-check", "doctor", "engines", "keys"):
         assert f" {command} " in shown.stdout
         assert _help(command)
 
@@ -58,7 +60,15 @@ def test_engines_lists_what_can_be_dubbed_without_loading_anything(tmp_path: Pat
         (["up", "--set", "sts.prot=1"], "sts.prot: there is no such key"),
         (["up", "--set", "sts.port=x"], "flag: sts.port = 'x': must be a whole number from 1 to 65535"),
         (["up", "--set", "paths.state_dir="], "flag: paths.state_dir = '': must not be empty"),
-        (["orchestrator", "--set", "orchestrator.host=0.0.0.0"], "hook_token is required"),
+        (["orchestrator", *OPEN_TO_ALL], "the API needs a token"),
+        (["up", *OPEN_TO_ALL], "the API needs a token"),
+        (["orchestrator", "--set", "orchestrator.host=::"], "the API needs a token"),
+        (["orchestrator", "--set", 'orchestrator.allowed_hosts=["a.example"]'], "the API needs a token"),
+        (["orchestrator", *OPEN_TO_ALL, "--set", "orchestrator.api_token=0123456789abcdef"], "hook_token must be set"),
+        (["keys", "new", "a"], "a key is for one thing"),
+        (["keys", "new", "a", "--watch", "x/y"], "STREAM = 'x/y': must be STREAM, STREAM/out or STREAM/in"),
+        (["keys", "revoke"], "name the keys, or say --links"),
+        (["keys", "revoke", "a"], "NAME = a: there is no such key"),
         (["sts", "--set", 'sts.asr=["nope"]'], "sts.asr = 'nope': there is no such engine"),
         (["sts", "--mock-fail-rate", "2"], "sts.faults.fail_rate = 2.0"),
         (["worker", "a/b"], "stream_id = 'a/b'"),

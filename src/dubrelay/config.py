@@ -52,11 +52,12 @@ SourceLanguage = Annotated[
         description="a language code such as en or pt-br, or auto for whatever is spoken",
     ),
 ]
+STREAM_ID_IS = "1 to 64 letters, digits, _ and -, the first one a letter or digit"
 StreamId = Annotated[
     str,
     Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
-        description="1 to 64 letters, digits, _ and -, the first one a letter or digit",
+        description=STREAM_ID_IS,
     ),
 ]
 Voice = Annotated[

@@ -23,8 +23,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from dubrelay import logs
-from dubrelay.config import Paths, Role, Settings, StreamId
+from dubrelay.config import STREAM_ID_IS, Paths, Role, Settings, StreamId
 from dubrelay.errors import ConfigError
+from dubrelay.orchestrator.mediamtx import stream_of
 
 FILE_NAME = "keys.json"
 MAX_FILE_BYTES = 1_000_000
@@ -193,24 +194,16 @@ def new(
         raise ConfigError(
             f"NAME = {name[:64]!r}: must be 1 to 64 letters, digits and _.-, beginning with one of the first two"
         )
+    if stream is not None:
+        _require_id(stream)
     key, now = secrets.token_urlsafe(KEY_BYTES), int(clock())
     with _changing(path, clock) as ring:
         if any(known.name == name for known in ring.value.keys):
             raise ConfigError(f"NAME = {name!r}: there is a key of that name; `dubrelay keys revoke {name}` first")
         expires = None if lasts_s is None else int(now + lasts_s)
-        try:
-            made = Key(
-                name=name,
-                use=use,
-                stream=stream,
-                side=side,
-                role=role,
-                digest=digest(key),
-                created=now,
-                expires=expires,
-            )
-        except ValidationError as e:
-            raise ConfigError(f"STREAM = {stream!r}: is no stream id: {e.errors()[0]['msg']}") from e
+        made = Key(
+            name=name, use=use, stream=stream, side=side, role=role, digest=digest(key), created=now, expires=expires
+        )
         ring.value = ring.value.model_copy(update={"keys": (*ring.value.keys, made)})
     return key
 
@@ -234,6 +227,7 @@ def revoke_links(path: Path) -> None:
 
 def link(path: Path, stream: str, side: Side, lasts_s: float, clock: Clock = time.time) -> str:
     """The query of a link that opens one side of a stream for so long: `exp=...&sig=...`."""
+    _require_id(stream)
     with _changing(path, clock) as ring:  # a secret that was made for this must stay
         expires = int(clock() + lasts_s)
         return f"exp={expires}&sig={ring.value.signature(stream, side, expires)}"
@@ -248,6 +242,11 @@ def temporary(path: Path, name: str, stream: str, lasts_s: float) -> Iterator[st
         yield key
     finally:
         revoke(path, [name])
+
+
+def _require_id(stream: str) -> None:
+    if stream_of(f"live/{stream}/in") is None:
+        raise ConfigError(f"STREAM = {stream[:80]!r}: must be {STREAM_ID_IS}")
 
 
 class _Changed:
