@@ -72,8 +72,8 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
     per_minute = settings.access.failures_per_minute
     asked = Asked(rules_of(settings, secret), keys, Failures(per_minute), metrics)
     app.add_middleware(Guard, settings=settings.orchestrator, keys=keys, failures=Failures(per_minute))
-    app.include_router(auth_routes(asked, settings.orchestrator.hook_token))
-    app.include_router(hook_routes(reconciler, metrics, settings.orchestrator.hook_token))
+    app.include_router(auth_routes(asked))
+    app.include_router(hook_routes(reconciler, metrics))
     app.include_router(api_routes(reconciler, metrics))
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)

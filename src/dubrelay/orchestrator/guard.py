@@ -2,6 +2,7 @@
 
     GET, HEAD            viewer
     every other method   operator
+    /v1/mediamtx/...     the hook token, which MediaMTX and its hooks are given
 
 `request.state.who` is the name of the token, "local" where none is asked for. Without any token the API is open to this
 machine, and then to no browser that another site has sent: Host and Origin are looked at.
@@ -9,6 +10,7 @@ machine, and then to no browser that another site has sent: Host and Origin are 
 
 from __future__ import annotations
 
+import base64
 import hmac
 import time
 from http import HTTPStatus
@@ -24,13 +26,15 @@ from dubrelay.config import INTERNAL_USER, Orchestrator, Role, is_loopback
 from dubrelay.errors import ConfigError
 from dubrelay.orchestrator.keys import Keys
 from dubrelay.orchestrator.limits import Failures, origin_of
+from dubrelay.wire.hook import TOKEN_HEADER
 
 LOCAL = "local"
+MEDIAMTX = "mediamtx"
 API_TOKEN_OF_SETTINGS = "orchestrator.api_token"  # noqa: S105 -- the name under which it is logged
 MAX_BODY_BYTES = 1_000_000
 _READING = {"GET", "HEAD"}
 _OPEN = {"/", "/healthz"}
-_OWN_TOKEN = "/v1/mediamtx/"  # noqa: S105 -- those routes ask for the hook token
+_OF_MEDIAMTX = "/v1/mediamtx/"
 _ONLY_ONCE = ("host", "authorization", "content-length", "content-type", "origin", "x-hook-token")
 _SHOWN_CHARACTERS = 200
 
@@ -90,8 +94,11 @@ class Guard:
         if method not in _READING:
             _not_from_another_site(headers)
             _json_only(headers)
-        if path.startswith(_OWN_TOKEN) or path in self._open:
+        if path in self._open:
             return LOCAL, "viewer"
+        if path.startswith(_OF_MEDIAMTX):
+            self._from_mediamtx(scope, headers)
+            return MEDIAMTX, "viewer"
         who, role = self._caller(scope, headers)
         needed: Role = "viewer" if method in _READING else "operator"
         if not allows(role, needed):
@@ -128,8 +135,16 @@ class Guard:
             raise self._wrong_token(scope, bool(token))
         return found
 
-    def _wrong_token(self, scope: Scope, given: bool) -> Refusal:
-        message = "Authorization: Bearer TOKEN is missing or wrong"
+    def _from_mediamtx(self, scope: Scope, headers: Headers) -> None:
+        """Nothing is asked for where no token is configured, which is on loopback only."""
+        wanted = self._settings.hook_token.get_secret_value()
+        given = headers.get(TOKEN_HEADER) or _password(headers.get("authorization", ""))
+        if wanted and not hmac.compare_digest(given.encode(), wanted.encode()):
+            raise self._wrong_token(scope, bool(given), f"{TOKEN_HEADER} is missing or wrong")
+
+    def _wrong_token(
+        self, scope: Scope, given: bool, message: str = "Authorization: Bearer TOKEN is missing or wrong"
+    ) -> Refusal:
         wait_s = self._failures.count(origin_of(_peer(scope))) if given else 0
         if wait_s:
             return Refusal(HTTPStatus.TOO_MANY_REQUESTS, "TOO_MANY", message, {"Retry-After": str(wait_s)})
@@ -177,6 +192,17 @@ def _json_only(headers: Headers) -> None:
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if headers.get("content-length", "0") != "0" and kind != "application/json":
         raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "INVALID_INPUT", "Content-Type must be application/json")
+
+
+def _password(authorization: str) -> str:
+    """A bearer token, or the password that stands in MediaMTX's authHTTPAddress."""
+    scheme, _, rest = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return rest
+    try:
+        return base64.b64decode(rest, validate=True).decode("utf-8", "replace").partition(":")[2]
+    except ValueError:
+        return ""
 
 
 def _peer(scope: Scope) -> str:
