@@ -71,7 +71,7 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
     app = FastAPI(title="dubrelay orchestrator", lifespan=lifespan)
     per_minute = settings.access.failures_per_minute
     asked = Asked(rules_of(settings, secret), keys, Failures(per_minute), metrics)
-    app.add_middleware(Guard, settings=settings.orchestrator, keys=keys, failures=Failures(per_minute))
+    app.add_middleware(Guard, settings=settings.orchestrator, keys=keys, failures_per_minute=per_minute)
     app.include_router(auth_routes(asked))
     app.include_router(hook_routes(reconciler, metrics))
     app.include_router(api_routes(reconciler, metrics))

@@ -65,11 +65,12 @@ def require_token(settings: Orchestrator, keys: Keys) -> None:
 class Guard:
     """ASGI middleware."""
 
-    def __init__(self, app: ASGIApp, settings: Orchestrator, keys: Keys, failures: Failures) -> None:
+    def __init__(self, app: ASGIApp, settings: Orchestrator, keys: Keys, failures_per_minute: int) -> None:
         self._app = app
         self._settings = settings
         self._keys = keys
-        self._failures = failures
+        self._failures = Failures(failures_per_minute)
+        self._told = Failures(failures_per_minute)
         self._loopback = is_loopback(settings.host)
         self._open = _OPEN | ({"/metrics"} if self._loopback and not settings.allowed_hosts else set())
         self._hosts = {"localhost", "127.0.0.1", "::1", settings.host, *settings.allowed_hosts}
@@ -151,7 +152,8 @@ class Guard:
         return Refusal(HTTPStatus.UNAUTHORIZED, "UNAUTHORIZED", message, {"WWW-Authenticate": "Bearer"})
 
     def _tell(self, scope: Scope, refusal: Refusal) -> None:
-        if refusal.status != HTTPStatus.TOO_MANY_REQUESTS:
+        """One line for each, of nobody more than is read."""
+        if not self._told.count(origin_of(_peer(scope))):
             logs.get().warning(
                 "request_refused",
                 code=refusal.code,

@@ -15,6 +15,7 @@ import signal
 import ssl
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 from urllib.parse import unquote_plus, urlsplit
@@ -68,19 +69,20 @@ def post(name: str, event: HookEvent, url: str, token: str, certificate: str = "
     server = urlsplit(url)
     if server.scheme not in ("http", "https") or not server.hostname:
         raise ValueError(f"{URL_VARIABLE} must be http://HOST:PORT or https://HOST:PORT")
-    connection = http.client.HTTPConnection(server.hostname, server.port, timeout=TIMEOUT_S)
-    if server.scheme == "https":
-        connection = http.client.HTTPSConnection(
-            server.hostname, server.port, timeout=TIMEOUT_S, context=_trusting(certificate)
-        )
+    where = (server.hostname, server.port)
     headers = {"Content-Type": "application/json"}
     if token:
         headers[TOKEN_HEADER] = token
     body = json.dumps(asdict(event)).encode()
-    connection.request("POST", f"{server.path.rstrip('/')}{EVENTS_PATH}/{name}", body, headers)
-    answer = connection.getresponse()
-    if answer.status != http.client.ACCEPTED:
-        raise OSError(f"the orchestrator answered {answer.status}")
+    with closing(
+        http.client.HTTPConnection(*where, timeout=TIMEOUT_S)
+        if server.scheme == "http"
+        else http.client.HTTPSConnection(*where, timeout=TIMEOUT_S, context=_trusting(certificate))
+    ) as connection:
+        connection.request("POST", f"{server.path.rstrip('/')}{EVENTS_PATH}/{name}", body, headers)
+        answer = connection.getresponse()
+        if answer.status != http.client.ACCEPTED:
+            raise OSError(f"the orchestrator answered {answer.status}")
 
 
 def _trusting(certificate: str) -> ssl.SSLContext:
