@@ -327,15 +327,15 @@ AT_LAST = [
 
 
 @contextmanager
-def house(directory: Path) -> Iterator[House]:
-    """Everything by default, but that viewers need a key."""
+def house(directory: Path, way_in: config.WayIn = "auto") -> Iterator[House]:
+    """Everything by default, but that viewers need a key. `way_in`: how workers read."""
     settings = Settings(
         paths=config.Paths(state_dir=directory),
         log=config.Log(format="json"),
         mediamtx=free_mediamtx_settings(),
         orchestrator=config.Orchestrator(port=free_port(), hook_token=SecretStr("the hook token, with spaces/@:?")),
         access=config.Access(readers="key", failures_per_minute=PER_MINUTE),
-        worker=config.Worker(mode="bypass"),
+        worker=config.Worker(mode="bypass", input=way_in),
     )
     file = keys.file_of(settings.paths)
     made = {

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
+import httpx2
 import pytest
 
-from breakins import AT_LAST, ATTEMPTS, house, log_lines, right_ones, seen_secrets, tried, unlogged
+from breakins import (
+    AT_LAST,
+    ATTEMPTS,
+    STREAM,
+    House,
+    house,
+    log_lines,
+    right_ones,
+    seen_secrets,
+    tried,
+    unlogged,
+)
+from dubrelay import config, stack
+from dubrelay.children import answers
+from dubrelay.wire.streams import STREAMS_PATH
+from media import publish
+from waiting import wait_for
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(420)]
 
@@ -23,3 +42,21 @@ def test_every_break_in_is_refused_and_logged_without_the_secret(tmp_path: Path)
         assert not unlogged(here, [*ATTEMPTS, *AT_LAST])
         assert [line for line in log_lines(here) if line.get("event") == "forged"] == []
         assert seen_secrets(here) == []
+
+
+@pytest.mark.parametrize("way_in", ["rtmp", "srt", "rtsp"])
+def test_a_worker_comes_in_whichever_way_and_says_nothing_of_how(way_in: config.WayIn, tmp_path: Path) -> None:
+    with house(tmp_path, way_in) as here:
+        m = here.settings.mediamtx
+        with publish(f"rtmp://{m.host}:{m.rtmp_port}/live/{STREAM}/in?key={here.key}&lang=no-language"):
+            wait_for(lambda: _state(here) == "running", 60, "a worker that reads and publishes")
+            os.kill(here.pids["mediamtx"], signal.SIGKILL)
+            wait_for(lambda: not answers(stack.metrics_url(here.settings)), 10, "MediaMTX to be gone")
+            wait_for(lambda: answers(stack.metrics_url(here.settings)), 60, "MediaMTX to be back")
+        assert seen_secrets(here) == []
+
+
+def _state(house: House) -> str:
+    headers = {"Authorization": f"Bearer {house.token}"}
+    url = f"{house.settings.orchestrator.url}{STREAMS_PATH}/{STREAM}"
+    return str(httpx2.get(url, headers=headers, timeout=10, trust_env=False).json().get("state"))

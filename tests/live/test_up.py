@@ -18,7 +18,7 @@ from dubrelay import config
 from dubrelay.config import Settings
 from dubrelay.demo.programme import make
 from dubrelay.wire.streams import STREAMS_PATH, StreamDetails
-from media import free_mediamtx_settings, free_ports, publish, publish_command
+from media import free_mediamtx_settings, free_ports, publish_command
 from running_worker import state_in
 from waiting import wait_for
 
@@ -35,7 +35,7 @@ def settings(tmp_path: Path) -> Settings:
         log=config.Log(format="json"),
         mediamtx=free_mediamtx_settings(),
         orchestrator=config.Orchestrator(port=orchestrator),
-        worker=config.Worker(latency_s=6),
+        mix=config.Mix(separate=False),
         sts=config.Sts(port=sts, asr=["mock"], mt=["mock"], tts=["mock"], tts_fast=[]),
     )
 
@@ -79,8 +79,11 @@ def test_the_printed_key_is_dubbed_and_one_with_another_character_is_refused(
             phrases = StreamDetails.model_validate_json(answer.content).phrases
             return any(view.phrase.status == "dubbed" for view in phrases)
 
-        with publish(url, file=programme.path):
-            wait_for(dubbed, 60, "a phrase to be dubbed")
+        with subprocess.Popen(publish_command(url, file=programme.path, loop=True), stdin=subprocess.DEVNULL) as obs:
+            try:
+                wait_for(dubbed, 150, "a phrase to be dubbed")
+            finally:
+                obs.terminate()
     logs = "".join(log.read_text("utf-8", "replace") for log in (settings.paths.state_dir / "log").iterdir())
     key = url.rpartition("=")[2]
     assert key not in logs

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict
 
 from dubrelay import logs
+from dubrelay.config import INTERNAL_USER
 from dubrelay.orchestrator.access import Action, Attempt, Rules, Verdict, decide
 from dubrelay.orchestrator.hooks import SHOWN_CHARACTERS
 from dubrelay.orchestrator.keys import Keys
@@ -71,7 +72,8 @@ class Asked:
         )
         if found.allowed:
             if question.action in {"publish", "read"}:
-                log.info("access", who=found.who)
+                say = log.debug if found.who == INTERNAL_USER else log.info
+                say("access", who=found.who)
         elif not found.guessed and question.protocol in _ASK_WITHOUT_FIRST:
             log.debug("access_refused", reason=found.reason)
         elif self._too_often(question):
