@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import threading
+import uuid
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +15,7 @@ import uvicorn
 
 from dubrelay import config
 from dubrelay.orchestrator.app import build_app, server_config
+from dubrelay.orchestrator.keys import Keys, file_of
 from dubrelay.orchestrator.supervisor import Supervisor
 from dubrelay.wire.streams import STREAMS_PATH, StreamDetails
 from waiting import wait_for
@@ -28,7 +31,7 @@ class RunningOrchestrator:
 
     def __init__(self, settings: config.Settings, command: tuple[str, ...] = FAKE_WORKER) -> None:
         self.settings = settings
-        app = build_app(settings, Supervisor(settings.orchestrator, command))
+        app = build_app(settings, Supervisor(settings.orchestrator, command), _keys(settings.paths))
         self._server = uvicorn.Server(server_config(app, settings))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         expires = httpx2.Limits(keepalive_expiry=2)  # before the server ends it: a request would meet its end
@@ -60,3 +63,10 @@ class RunningOrchestrator:
         found = wait_for(reached, timeout_s, f"stream {stream_id} to be {state}; it is {self.stream(stream_id)}")
         assert found is not None
         return found
+
+
+def _keys(paths: config.Paths) -> Keys:
+    """Of the test's own state folder; never those of this checkout."""
+    if paths != config.Paths():
+        return Keys(file_of(paths))
+    return Keys(Path(tempfile.gettempdir()) / f"no-keys-{uuid.uuid4().hex}.json")

@@ -21,6 +21,7 @@ Logger = structlog.stdlib.BoundLogger
 INSTANCE_ID = uuid.uuid4().hex[:12]
 _STARS = "***"
 _hidden: list[str] = []
+_MIN_HIDDEN = 12
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
     0x2028: "\\u2028",
     0x2029: "\\u2029",
@@ -38,8 +39,11 @@ def redact_url(url: str) -> str:
 
 
 def hide(*secrets: str) -> None:
-    """From now on these never appear in a line of this process, whoever writes it. Empty ones do not count."""
-    _hidden.extend(secret for secret in secrets if secret and secret not in _hidden)
+    """From now on these never appear in a line of this process, whoever writes it.
+
+    Of those with under 12 characters nothing is hidden: they may be parts of ordinary words.
+    """
+    _hidden.extend(secret for secret in secrets if len(secret) >= _MIN_HIDDEN and secret not in _hidden)
 
 
 def scrubbed(text: str) -> str:
