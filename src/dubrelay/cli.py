@@ -125,7 +125,8 @@ def _first_key(settings: Settings) -> str:
     from dubrelay.orchestrator import keys as store  # noqa: PLC0415
 
     file = store.file_of(settings.paths)
-    if settings.access.publishers == "open" or store.read(file).publishers:
+    ring = store.read(file)
+    if settings.access.publishers == "open" or ring.publishers or FIRST_STREAM in {key.name for key in ring.keys}:
         return ""
     return store.new(file, FIRST_STREAM, "publish", stream=FIRST_STREAM)
 
