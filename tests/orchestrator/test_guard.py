@@ -68,6 +68,12 @@ def test_without_a_token_this_machine_may_do_everything(fake: FakeMediaMtx, tmp_
         ({"Host": "localhost.evil.example:80"}, (421, "UNKNOWN_HOST")),
         ({"Host": "evil@127.0.0.1.example"}, (421, "UNKNOWN_HOST")),
         ({"Host": ""}, (421, "UNKNOWN_HOST")),
+        ({"Host": "["}, (421, "UNKNOWN_HOST")),
+        ({"Host": "evil@127.0.0.1"}, (421, "UNKNOWN_HOST")),
+        ({"Host": "127.0.0.1:80:80"}, (421, "UNKNOWN_HOST")),
+        ({"Host": "LOCALHOST"}, (202, "")),
+        ({"Origin": "http://["}, (403, "FOREIGN_ORIGIN")),
+        ({"Origin": ""}, (403, "FOREIGN_ORIGIN")),
         ({"Host": "localhost:8080"}, (202, "")),
         ({"Host": "[::1]:8080"}, (202, "")),
         ({"Origin": "https://evil.example"}, (403, "FOREIGN_ORIGIN")),
@@ -85,6 +91,17 @@ def test_a_browser_that_another_site_sent_may_do_nothing(
 ) -> None:
     with RunningOrchestrator(settings_for(fake, tmp_path)) as orchestrator:
         assert outcome(orchestrator.http.post("/v1/mediamtx/events/ready", json=EVENT, headers=headers)) == expected
+
+
+def test_a_proxy_may_give_it_a_name_and_then_a_token_is_needed(fake: FakeMediaMtx, tmp_path: Path) -> None:
+    settings = settings_for(fake, tmp_path, allowed_hosts=["Dub.example"], api_token="a-token-of-the-settings")
+    named = {"Host": "dub.example"}
+    with RunningOrchestrator(settings) as orchestrator:
+        assert outcome(orchestrator.http.get("/v1/streams", headers=named)) == (401, "UNAUTHORIZED")
+        assert outcome(orchestrator.http.get("/metrics", headers=named)) == (401, "UNAUTHORIZED")
+        token = bearer("a-token-of-the-settings")
+        assert outcome(orchestrator.http.get("/v1/streams", headers=named | token)) == (200, "")
+        assert outcome(orchestrator.http.get("/v1/streams", headers={"Host": "x.example"} | token))[0] == 421
 
 
 def test_the_own_page_may(fake: FakeMediaMtx, tmp_path: Path) -> None:

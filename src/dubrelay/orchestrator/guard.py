@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import base64
 import hmac
+import re
 import time
 from http import HTTPStatus
 from typing import Any, get_args
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
@@ -37,6 +37,7 @@ _OPEN = {"/", "/healthz"}
 _OF_MEDIAMTX = "/v1/mediamtx/"
 _ONLY_ONCE = ("host", "authorization", "content-length", "content-type", "origin", "x-hook-token")
 _SHOWN_CHARACTERS = 200
+_HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
 class Refusal(Exception):
@@ -73,7 +74,7 @@ class Guard:
         self._told = Failures(failures_per_minute)
         self._loopback = is_loopback(settings.host)
         self._open = _OPEN | ({"/metrics"} if self._loopback and not settings.allowed_hosts else set())
-        self._hosts = {"localhost", "127.0.0.1", "::1", settings.host, *settings.allowed_hosts}
+        self._hosts = {"localhost", "127.0.0.1", "::1", settings.host, *map(str.lower, settings.allowed_hosts)}
         """What a request to a loopback address may call it: any other name is a site's that points here."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,6 +86,8 @@ class Guard:
                 await refusal.response(scope, receive, send)
                 return
             scope.setdefault("state", {}).update(who=who, role=role)
+        elif scope["type"] != "lifespan":
+            raise NotImplementedError(f"nobody guards {scope['type']}")
         await self._app(scope, receive, send)
 
     def _checked(self, scope: Scope) -> tuple[str, Role]:
@@ -108,8 +111,8 @@ class Guard:
         return who, role
 
     def _known_host(self, headers: Headers) -> None:
-        name = urlsplit(f"//{headers.get('host', '')}").hostname
-        if name not in self._hosts:
+        found = _HOST.fullmatch(headers.get("host", "").lower())
+        if found is None or found[1].strip("[]") not in self._hosts:
             message = "Host is no name of this server; orchestrator.allowed_hosts adds one"
             raise Refusal(HTTPStatus.MISDIRECTED_REQUEST, "UNKNOWN_HOST", message)
 
@@ -184,7 +187,7 @@ def _well_formed(headers: Headers) -> None:
 def _not_from_another_site(headers: Headers) -> None:
     """Browsers say which page sends; no page of another site may make one of ours do anything."""
     origin, host = headers.get("origin"), headers.get("host", "")
-    foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+    foreign = origin is not None and origin.lower().partition("://")[2] != host.lower()
     if foreign or headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
         raise Refusal(HTTPStatus.FORBIDDEN, "FOREIGN_ORIGIN", "another site's page may not ask for this")
 
