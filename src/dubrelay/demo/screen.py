@@ -28,13 +28,15 @@ def addresses(out: Console, settings: Settings, stream_id: str, links: Mapping[S
     """`links`: the query that opens a side, where one is needed."""
     media = settings.mediamtx
     original, dubbed = (f"?{links[side]}" if side in links else "" for side in ("in", "out"))
-    page = Table.grid(padding=(0, 2))
-    page.add_row("original", media.input_url(stream_id, "rtmp") + original)
-    page.add_row("dubbed", media.output_url(stream_id) + dubbed, "(ffplay, VLC)")
-    page.add_row("in a browser", f"http://{media.host}:{media.hls_port}/live/{stream_id}/out/{dubbed}", "(HLS)")
-    page.add_row("status page", settings.orchestrator.url)
     out.print()
-    out.print(page)
+    for what, url in (
+        ("original", media.input_url(stream_id, "rtmp") + original),
+        ("dubbed", media.output_url(stream_id) + dubbed),
+        ("in a browser", f"http://{media.host}:{media.hls_port}/live/{stream_id}/out/{dubbed}"),
+        ("status page", settings.orchestrator.url),
+    ):
+        # Whole, however long: to be pasted into ffplay, VLC or a browser.
+        out.print(f"{what:<13}{url}", soft_wrap=True, markup=False)
     out.print(f"The dubbed stream is {settings.worker.latency_s:g} s behind the original. Ctrl-C ends all of it.\n")
 
 
