@@ -181,3 +181,26 @@ def test_an_option_takes_what_the_settings_and_the_trace_know(
 ) -> None:
     assert main(arguments) == 2
     assert f"': 'nope' is not one of {', '.join(map(repr, choices))}." in capsys.readouterr().err
+
+
+def test_keys_are_made_listed_and_revoked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def keys(*arguments: str) -> str:
+        assert main(["keys", *arguments, "--set", f"paths.state_dir={tmp_path}"]) == 0
+        return capsys.readouterr().out
+
+    made = [
+        keys("new", "studio", "--publish", "main"),
+        keys("new", "hall", "--watch", "main/in", "--days", "7"),
+        keys("new", "maria", "--role", "operator"),
+    ]
+    assert all(len(key.strip()) == 32 for key in made)
+    listed = keys("list")
+    assert all(word in listed for word in ("studio", "publishing main", "watching main/in", "the API as operator"))
+    assert not any(key.strip() in listed for key in made)
+    page, player = keys("link", "main", "--hours", "2").splitlines()
+    assert page.startswith("http://127.0.0.1:8888/live/main/out/?exp=")
+    assert player.startswith("rtmp://127.0.0.1:1935/live/main/out?exp=")
+    assert page.partition("?")[2] == player.partition("?")[2]
+    keys("revoke", "studio", "maria", "--links")
+    assert "hall" in keys("list")
+    assert "studio" not in keys("list")
