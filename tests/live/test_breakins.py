@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import httpx2
@@ -24,7 +25,7 @@ from breakins import (
 from dubrelay import config, stack
 from dubrelay.children import answers
 from dubrelay.wire.streams import STREAMS_PATH
-from media import publish
+from media import OPEN, MediaMtx, free_mediamtx_settings, free_port, publish, publish_command
 from waiting import wait_for
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(420)]
@@ -54,6 +55,20 @@ def test_a_worker_comes_in_whichever_way_and_says_nothing_of_how(way_in: config.
             wait_for(lambda: not answers(stack.metrics_url(here.settings)), 10, "MediaMTX to be gone")
             wait_for(lambda: answers(stack.metrics_url(here.settings)), 60, "MediaMTX to be back")
         assert seen_secrets(here) == []
+
+
+def test_without_an_orchestrator_nobody_comes_in(tmp_path: Path) -> None:
+    orchestrator = config.Orchestrator(port=free_port(), hook_token="the hook token")
+    settings = config.Settings(mediamtx=free_mediamtx_settings(), orchestrator=orchestrator, access=OPEN)
+    with MediaMtx(tmp_path, settings) as media:
+        command = publish_command(media.rtmp("live/x/in?key=a-stream-key"), seconds=1)
+        assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode != 0
+        answer = httpx2.get(f"{media.settings().api_url}/v3/paths/list", timeout=20, trust_env=False)
+        assert answer.status_code == httpx2.codes.UNAUTHORIZED
+        assert httpx2.get(stack.metrics_url(settings), timeout=20, trust_env=False).status_code == httpx2.codes.OK
+        assert "connection refused" in media.log()
+        for secret in ("the hook token", "the%20hook%20token", "a-stream-key"):
+            assert secret not in media.log()
 
 
 def _state(house: House) -> str:
