@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from certificates import Certificate
-from dubrelay import config
-from media import BINARY, MediaMtx, free_mediamtx_settings, free_port
+from media import BINARY, MediaMtx, free_port
 
 KEY = "right-KEY-0123"
 _CONFIG = """\
@@ -34,7 +33,7 @@ class RunningDestination(MediaMtx):
 
     def __init__(self, directory: Path, certificate: Certificate | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        super().__init__(directory, config.Settings(mediamtx=free_mediamtx_settings()))
+        super().__init__(directory)
         self._config = directory / "destination.yml"
         self._certificate = certificate
         self.rtmps_port = free_port()

@@ -21,7 +21,7 @@ import psutil
 import uvicorn
 
 from dubrelay import config
-from dubrelay.orchestrator.app import build_app
+from dubrelay.orchestrator.app import build_app, server_config
 from dubrelay.orchestrator.supervisor import Supervisor
 from dubrelay.wire.streams import STREAMS_PATH, StreamDetails
 from waiting import wait_for
@@ -34,7 +34,7 @@ class _Asked:
 
     def __init__(self, settings: config.Settings) -> None:
         self.settings = settings
-        if settings.paths == config.Paths():  # what was set by API in this checkout is not a test's business
+        if settings.paths == config.Paths():  # what this checkout keeps is not a test's business
             nowhere = config.Paths(state_dir=Path(gettempdir()) / uuid.uuid4().hex)
             self.settings = settings.model_copy(update={"paths": nowhere})
         expires = httpx2.Limits(keepalive_expiry=2)  # before the server ends it: a request would meet its end
@@ -66,8 +66,7 @@ class RunningOrchestrator(_Asked):
     def __init__(self, settings: config.Settings, command: tuple[str, ...] = FAKE_WORKER) -> None:
         super().__init__(settings)
         app = build_app(self.settings, Supervisor(settings.orchestrator, command))
-        host, port = settings.orchestrator.host, settings.orchestrator.port
-        self._server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False))
+        self._server = uvicorn.Server(server_config(app, settings))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
 
     def __enter__(self) -> Self:

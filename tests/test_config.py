@@ -193,15 +193,40 @@ def test_whether_anything_is_dubbed() -> None:
     assert bypass.model_copy(update={"streams": {"x": config.Stream(mode="dub")}}).dubs
 
 
-@pytest.mark.parametrize(("section", "secret"), [("sts", "key"), ("orchestrator", "hook_token")])
-def test_a_secret_is_required_off_loopback_and_never_shown(section: str, secret: str) -> None:
-    with pytest.raises(ConfigError, match=f"{section}: {secret} (or keys_file )?is required"):
-        config.load(None, {}, {f"{section}.host": "0.0.0.0"})
-    settings = config.load(None, {}, {f"{section}.host": "0.0.0.0", f"{section}.{secret}": "hush-hush"})
-    assert "hush-hush" not in repr(settings)
+def test_the_service_needs_a_key_off_loopback() -> None:
+    with pytest.raises(ConfigError, match=r"sts: key is required"):
+        config.load(None, {}, {"sts.host": "0.0.0.0"})
+    assert config.load(None, {}, {"sts.host": "0.0.0.0", "sts.key": "hush-hush"})
+
+
+@pytest.mark.parametrize(
+    "key", ["sts.key", "orchestrator.hook_token", "orchestrator.api_token", "orchestrator.internal_secret"]
+)
+def test_a_secret_is_never_shown(key: str) -> None:
+    assert "hush-hush-hush-hush" not in repr(config.load(None, {}, {key: "hush-hush-hush-hush"}))
     with pytest.raises(ConfigError) as caught:
-        config.load(None, {}, {f"{section}.{secret}": ["hush-hush"]})
+        config.load(None, {}, {key: ["hush-hush-hush-hush"]})
     assert "hush-hush" not in caught.value.message
+
+
+@pytest.mark.parametrize("token", ["too-short", "sixteen letters!", "a" * 513, "0123456789abcdef?x=1"])
+@pytest.mark.parametrize("key", ["api_token", "internal_secret"])
+def test_a_token_that_is_weak_or_no_part_of_a_url_is_refused_unseen(key: str, token: str) -> None:
+    with pytest.raises(ConfigError, match=rf"orchestrator\.{key} = \*\*\*: must be 16 to 512 letters"):
+        config.load(None, {}, {f"orchestrator.{key}": token})
+
+
+def test_publishing_without_a_key_stays_on_this_machine() -> None:
+    assert config.load(None, {}, {"access.publishers": "open"})
+    for host in ("0.0.0.0", "::", "10.0.0.5", "media.example"):
+        with pytest.raises(ConfigError, match=r"access\.publishers = 'open' .* not with mediamtx\.host"):
+            config.load(None, {}, {"access.publishers": "open", "mediamtx.host": host})
+
+
+def test_networks_of_our_own_are_networks() -> None:
+    assert config.load(None, {}, {"access.internal_networks": ["10.0.3.0/24", "fd00::/64"]})
+    with pytest.raises(ConfigError, match=r"access\.internal_networks.*'10\.0\.3\.1/24' is no network"):
+        config.load(None, {}, {"access.internal_networks": ["10.0.3.1/24"]})
 
 
 @pytest.mark.parametrize(

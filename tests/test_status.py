@@ -51,6 +51,7 @@ def test_a_row_says_how_a_stream_is() -> None:
         stream_id="news",
         state="running",
         mode="dub",
+        programme="dub",
         restarts=2,
         worker=WorkerView(pid=7, started_at=0, cpu_percent=31.4, rss_bytes=201_000_000),
         delay_ms=8012,
@@ -76,14 +77,16 @@ def test_destinations_are_a_column_where_there_are_any() -> None:
         name="tube", url="rtmp://a/live2", given_by="settings", state="forwarding", bitrate_kbps=2512.0
     )
     bad = out.model_copy(update={"name": "tv", "state": "refused", "last_error": "the key is wrong"})
-    text = shown(StreamDetails(stream_id="x", state="running", mode="dub", destinations=[out, bad]))
+    text = shown(StreamDetails(stream_id="x", state="running", mode="dub", programme="dub", destinations=[out, bad]))
     assert "tube forwarding 2.5 Mbit/s" in text
     assert "tv refused the key is wrong" in text
-    assert "destinations" not in shown(StreamDetails(stream_id="x", state="running", mode="dub"))
+    assert "destinations" not in shown(StreamDetails(stream_id="x", state="running", mode="dub", programme="dub"))
 
 
 def test_a_stream_without_a_worker_says_why_and_nothing_of_it_is_markup() -> None:
-    text = shown(StreamDetails(stream_id="x", state="degraded", mode="dub", message="[bold]no such file"))
+    text = shown(
+        StreamDetails(stream_id="x", state="degraded", mode="dub", programme="dub", message="[bold]no such file")
+    )
     assert "[bold]no such file" in text
     assert "no streams" in shown()
 

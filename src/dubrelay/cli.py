@@ -12,22 +12,26 @@ import signal
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dubrelay import __version__, config, logs
-from dubrelay.config import Mode, Paths, Settings, Stream, WayIn
+from dubrelay.config import Mode, Paths, Role, Settings, Stream, WayIn
 from dubrelay.errors import EXIT_OK, ConfigError, StartupError
 from dubrelay.wire.trace import SoundName
 
 if TYPE_CHECKING:
     from dubrelay.models.catalogue import Model
+    from dubrelay.orchestrator.keys import Side
 
 DEFAULT_CONFIG = Path("dubrelay.toml")
 EXIT_NOT_DUBBED = 1
 EXIT_BROKEN = 1
+FIRST_STREAM = "main"
+DAY_S = 86_400.0
 MOCK_ENGINES: dict[str, Any] = {"sts.asr": ["mock"], "sts.mt": ["mock"], "sts.tts": ["mock"], "sts.tts_fast": []}
 
 app = typer.Typer(
@@ -40,6 +44,13 @@ app = typer.Typer(
 
 engines_app = typer.Typer(add_completion=False)
 app.add_typer(engines_app, name="engines")
+
+keys_app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Keys for publishers and viewers, tokens for the API, links that end by themselves.",
+)
+app.add_typer(keys_app, name="keys")
 
 ConfigFile = Annotated[
     Path | None,
@@ -86,7 +97,8 @@ def up(config_file: ConfigFile = None, keys: SetKeys = None) -> int:
     settings = settings_from(config_file, keys)
     try:
         with stack.running(settings, _say) as here:
-            typer.echo(f"\n{_what(here.settings, stack.silent_services(here.settings))} {_where(here.settings)}")
+            silent, made = stack.silent_services(here.settings), _first_key(here.settings)
+            typer.echo(f"\n{_what(here.settings, silent)} {_where(here.settings, made)}")
             signal.pause()
     except KeyboardInterrupt:
         _say("stopped")
@@ -110,17 +122,45 @@ def _what(settings: Settings, silent: list[str]) -> str:
     return f"Up, but no STS service is ready at {' and '.join(silent)}: {heard}.\n{up}"
 
 
-def _where(settings: Settings) -> str:
-    """Where to publish and where to watch."""
-    m = settings.mediamtx
-    rtmp = f"rtmp://{m.host}:{m.rtmp_port}"
-    return f"""\
-STREAM is a name of your choice.
+def _first_key(settings: Settings) -> str:
+    """One for stream FIRST_STREAM where nobody could publish anything yet; empty otherwise."""
+    from dubrelay.orchestrator import keys as store  # noqa: PLC0415
 
-  publish   OBS     server {rtmp}/live   stream key STREAM/in
-            ffmpeg  ffmpeg -re -i FILE -c:v libx264 -g 50 -pix_fmt yuv420p -c:a aac -f flv {rtmp}/live/STREAM/in
-  watch     browser http://{m.host}:{m.hls_port}/live/STREAM/out/
-            player  {rtmp}/live/STREAM/out
+    file = store.file_of(settings.paths)
+    ring = store.read(file)
+    if settings.access.publishers == "open" or ring.publishers or FIRST_STREAM in {key.name for key in ring.keys}:
+        return ""
+    return store.new(file, FIRST_STREAM, "publish", stream=FIRST_STREAM)
+
+
+def _where(settings: Settings, first_key: str) -> str:
+    """Where to publish and where to watch. `first_key`: the key of FIRST_STREAM, where it was made just now."""
+    from dubrelay.stack import reached_at  # noqa: PLC0415
+
+    m = settings.mediamtx
+    host = reached_at(m.host)
+    rtmp = f"rtmps://{host}:{m.rtmps_port}" if m.tls_cert else f"rtmp://{host}:{m.rtmp_port}"
+    stream = FIRST_STREAM if first_key else "STREAM"
+    query = "" if settings.access.publishers == "open" else f"?key={first_key or 'KEY'}"
+    hint = "STREAM is a name of your choice."
+    if first_key:
+        hint = "The key is shown only now. For another stream: `dubrelay keys new NAME --publish STREAM`."
+    elif query:
+        hint = (
+            "KEY is the stream's: `dubrelay keys list` names them, `dubrelay keys new NAME --publish STREAM` makes one."
+        )
+    link = "" if settings.access.readers == "open" else "?LINK"
+    if link:
+        hint += "\nLINK opens the output for a day: `dubrelay keys link STREAM`."
+    published = f'"{rtmp}/live/{stream}/in{query}"'
+    return f"""\
+{hint}
+
+  publish   OBS     server {rtmp}/live
+                    stream key {stream}/in{query}
+            ffmpeg  ffmpeg -re -i FILE -c:v libx264 -g 50 -pix_fmt yuv420p -c:a aac -f flv {published}
+  watch     browser http://{host}:{m.hls_port}/live/{stream}/out/{link}
+            player  rtmp://{reached_at(m.rtmp_host)}:{m.rtmp_port}/live/{stream}/out{link}
   look      status  {settings.orchestrator.url}/     metrics {settings.orchestrator.url}/metrics
             logs    {settings.paths.state_dir / "log"}/
 
@@ -400,6 +440,104 @@ def doctor(
     rows = room.installed(settings) if installed else room.check(settings)
     room.show(rows)
     return EXIT_OK if all(row.ok for row in rows) else StartupError.exit_code
+
+
+StreamSide = Annotated[
+    str, typer.Argument(metavar="STREAM[/in]", help="The stream's output; with /in its input, the original.")
+]
+
+
+@keys_app.command("new")
+def keys_new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the key, for lists and logs.")],
+    publish: Annotated[str | None, typer.Option(metavar="STREAM", help="It publishes this stream.")] = None,
+    watch: Annotated[str | None, typer.Option(metavar="STREAM[/in]", help="It watches this stream.")] = None,
+    role: Annotated[Role | None, typer.Option(help="It is a token for the API.")] = None,
+    days: Annotated[float | None, typer.Option(min=0.001, help="It ends after so long; otherwise never.")] = None,
+    config_file: ConfigFile = None,
+    keys: SetKeys = None,
+) -> int:
+    """Make a key and say it, once: only its digest is kept."""
+    from dubrelay.orchestrator import keys as store  # noqa: PLC0415
+
+    if [publish, watch, role].count(None) != 2:
+        raise ConfigError("a key is for one thing: --publish STREAM, --watch STREAM or --role ROLE")
+    file = store.file_of(settings_from(config_file, keys).paths)
+    lasts_s = None if days is None else days * DAY_S
+    if publish is not None:
+        typer.echo(store.new(file, name, "publish", stream=publish, lasts_s=lasts_s))
+    elif watch is not None:
+        stream, side = _side_of(watch)
+        typer.echo(store.new(file, name, "watch", stream=stream, side=side, lasts_s=lasts_s))
+    else:
+        typer.echo(store.new(file, name, "api", role=role, lasts_s=lasts_s))
+    return EXIT_OK
+
+
+@keys_app.command("list")
+def keys_list(config_file: ConfigFile = None, keys: SetKeys = None) -> int:
+    """List the keys, without what is secret of them."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    from dubrelay.orchestrator import keys as store  # noqa: PLC0415
+
+    table = Table("name", "opens", "made", "ends")
+    for key in store.read(store.file_of(settings_from(config_file, keys).paths)).keys:
+        table.add_row(key.name, key.opens(), _date(key.created), _date(key.expires) if key.expires else "-")
+    Console().print(table)
+    return EXIT_OK
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME...", help="Keys that open nothing any more.")
+    ] = None,
+    links: Annotated[bool, typer.Option("--links", help="All links that were made so far.")] = False,
+    config_file: ConfigFile = None,
+    keys: SetKeys = None,
+) -> int:
+    """Take keys or links back. Who is in already stays in until the connection ends."""
+    from dubrelay.orchestrator import keys as store  # noqa: PLC0415
+
+    if not names and not links:
+        raise ConfigError("name the keys, or say --links")
+    file = store.file_of(settings_from(config_file, keys).paths)
+    store.revoke(file, names or [])
+    if links:
+        store.revoke_links(file)
+    return EXIT_OK
+
+
+@keys_app.command("link")
+def keys_link(
+    stream: StreamSide,
+    hours: Annotated[float, typer.Option(min=0.01, max=24 * 366, help="It ends after so long.")] = 24.0,
+    config_file: ConfigFile = None,
+    keys: SetKeys = None,
+) -> int:
+    """Make links that watch a stream until they end."""
+    from dubrelay.orchestrator import keys as store  # noqa: PLC0415
+    from dubrelay.stack import reached_at  # noqa: PLC0415
+
+    settings = settings_from(config_file, keys)
+    name, side = _side_of(stream)
+    query, m = store.link(store.file_of(settings.paths), name, side, hours * 3600), settings.mediamtx
+    typer.echo(f"http://{reached_at(m.host)}:{m.hls_port}/live/{name}/{side}/?{query}")
+    typer.echo(f"rtmp://{reached_at(m.rtmp_host)}:{m.rtmp_port}/live/{name}/{side}?{query}")
+    return EXIT_OK
+
+
+def _side_of(stream: str) -> tuple[str, Side]:
+    name, slash, side = stream.partition("/")
+    if slash and side not in {"in", "out"}:
+        raise ConfigError(f"STREAM = {stream[:80]!r}: must be STREAM, STREAM/out or STREAM/in")
+    return name, "in" if side == "in" else "out"
+
+
+def _date(unix: int) -> str:
+    return f"{datetime.fromtimestamp(unix, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 @engines_app.callback(invoke_without_command=True)

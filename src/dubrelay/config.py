@@ -9,7 +9,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -30,7 +30,13 @@ from dubrelay.destination import Target, target
 from dubrelay.errors import ConfigError
 
 ENV_PREFIX = "DUBRELAY_"
-_NOT_SETTINGS = {"DUBRELAY_PYTHON", "DUBRELAY_HOOK", "DUBRELAY_HOOK_URL", "DUBRELAY_HOOK_TOKEN"}
+_NOT_SETTINGS = {
+    "DUBRELAY_PYTHON",
+    "DUBRELAY_HOOK",
+    "DUBRELAY_HOOK_URL",
+    "DUBRELAY_HOOK_TOKEN",
+    "DUBRELAY_HOOK_CERTIFICATE",
+}
 """What MediaMTX's hooks are told (deploy/mediamtx.yml)."""
 
 _SHOWN_CHARACTERS = 200
@@ -49,8 +55,8 @@ SourceLanguage = Annotated[
     ),
 ]
 STREAM_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
-STREAM_ID_ALLOWED = "1 to 64 letters, digits, _ and -, the first one a letter or digit"
-StreamId = Annotated[str, Field(pattern=STREAM_ID_PATTERN, description=STREAM_ID_ALLOWED)]
+STREAM_ID_IS = "1 to 64 letters, digits, _ and -, the first one a letter or digit"
+StreamId = Annotated[str, Field(pattern=STREAM_ID_PATTERN, description=STREAM_ID_IS)]
 Voice = Annotated[
     str,
     Field(
@@ -120,6 +126,21 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+INTERNAL_USER = "internal"
+"""Whom our own parts call themselves to MediaMTX; the password is `orchestrator.internal_secret`."""
+_TOKEN = re.compile(r"([A-Za-z0-9_-]{16,512})?")
+
+
+def _token(secret: SecretStr) -> SecretStr:
+    if not _TOKEN.fullmatch(secret.get_secret_value()):
+        raise ValueError("must be 16 to 512 letters, digits, _ and -, such as `openssl rand -hex 24` prints")
+    return secret
+
+
+Token = Annotated[SecretStr, AfterValidator(_token)]
+"""One that needs no encoding in a URL; empty: none."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
@@ -135,10 +156,17 @@ class Paths(_Section):
     catalogue: NamedPath | None = None
 
 
+def _both(tls_cert: Path | None, tls_key: Path | None) -> None:
+    if (tls_cert is None) != (tls_key is None):
+        lacks = "tls_cert" if tls_cert is None else "tls_key"
+        raise ValueError(f"tls_cert and tls_key go together: {lacks} is not set")
+
+
 class MediaMtx(_Section):
     binary: str = ""
     host: str = "127.0.0.1"
     rtmp_port: Port = 1935
+    rtmps_port: Port = 1936
     rtsp_port: Port = 8554
     hls_port: Port = 8888
     srt_port: Port = 8890
@@ -146,28 +174,52 @@ class MediaMtx(_Section):
     api_port: Port = 9997
     metrics_port: Port = 9998
     log_level: Literal["info", "warn", "error"] = "info"
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
 
-    def input_url(self, stream_id: str, protocol: InputProtocol) -> str:
+    def input_url(self, stream_id: str, protocol: InputProtocol, secret: str = "") -> str:
+        """Where a worker reads; with the internal secret in it, if there is one."""
         path = f"live/{stream_id}/in"
         if protocol == "srt":
-            return f"srt://{self.host}:{self.srt_port}?streamid=read:{path}"
-        port = self.rtmp_port if protocol == "rtmp" else self.rtsp_port
-        return f"{protocol}://{self.host}:{port}/{path}"
+            given = f":{INTERNAL_USER}:{secret}" if secret else ""
+            return f"srt://{self.host}:{self.srt_port}?streamid=read:{path}{given}"
+        if protocol == "rtsp":
+            given = f"{INTERNAL_USER}:{secret}@" if secret else ""
+            return f"rtsp://{given}{self.host}:{self.rtsp_port}/{path}"
+        return self._rtmp_url(path, secret)
 
-    def output_url(self, stream_id: str) -> str:
-        return f"rtmp://{self.host}:{self.rtmp_port}/live/{stream_id}/out"
+    def output_url(self, stream_id: str, secret: str = "") -> str:
+        """Where a worker publishes."""
+        return self._rtmp_url(f"live/{stream_id}/out", secret)
+
+    def _rtmp_url(self, path: str, secret: str) -> str:
+        given = f"?user={INTERNAL_USER}&pass={secret}" if secret else ""
+        return f"rtmp://{self.rtmp_host}:{self.rtmp_port}/{path}{given}"
+
+    @property
+    def rtmp_host(self) -> str:
+        """Of plain RTMP, which never leaves this machine where there is RTMPS."""
+        return "127.0.0.1" if self.tls_cert else self.host
 
     @property
     def api_url(self) -> str:
         return f"http://{self.host}:{self.api_port}"
 
+    @model_validator(mode="after")
+    def _tls_whole(self) -> Self:
+        _both(self.tls_cert, self.tls_key)
+        return self
+
 
 class Orchestrator(_Section):
     host: str = "127.0.0.1"
     port: Port = 8080
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    allowed_hosts: list[str] = []
+    api_token: Token = SecretStr("")
     hook_token: SecretStr = SecretStr("")
-    api_token: SecretStr = SecretStr("")
-    """What `dubrelay status` shows to an orchestrator."""
+    internal_secret: Token = SecretStr("")
     poll_interval_s: float = Field(1.0, gt=0, le=10)
     grace_s: float = Field(30.0, ge=0, le=3600)
     ready_timeout_s: float = Field(20.0, gt=0, le=300)
@@ -178,12 +230,11 @@ class Orchestrator(_Section):
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        return f"{'https' if self.tls_cert else 'http'}://{self.host}:{self.port}"
 
     @model_validator(mode="after")
-    def _token_off_loopback(self) -> Self:
-        if not is_loopback(self.host) and not self.hook_token.get_secret_value():
-            raise ValueError("hook_token is required when host is not a loopback address")
+    def _tls_whole(self) -> Self:
+        _both(self.tls_cert, self.tls_key)
         return self
 
 
@@ -195,6 +246,30 @@ HostPattern = Annotated[
 
 class Egress(_Section):
     publisher_hosts: list[HostPattern] = Field([], max_length=100)
+
+
+Readers = Literal["open", "key"]
+Role = Literal["viewer", "operator", "admin"]
+"""Of an API token; each may what those before it may."""
+
+
+class Access(_Section):
+    """Who may publish and who may watch (orchestrator/access.py)."""
+
+    publishers: Literal["key", "open"] = "key"
+    readers: Readers = "open"
+    internal_networks: list[str] = []
+    failures_per_minute: int = Field(20, ge=1, le=10_000)
+
+    @field_validator("internal_networks")
+    @classmethod
+    def _networks(cls, networks: list[str]) -> list[str]:
+        for network in networks:
+            try:
+                ip_network(network)
+            except ValueError:
+                raise ValueError(f"{network!r} is no network such as 10.0.3.0/24 or fd00::/64") from None
+        return networks
 
 
 class Worker(_Section):
@@ -475,9 +550,7 @@ class Sts(_Section):
 
     @model_validator(mode="after")
     def _tls_whole(self) -> Self:
-        if (self.tls_cert is None) != (self.tls_key is None):
-            lacks = "tls_cert" if self.tls_cert is None else "tls_key"
-            raise ValueError(f"tls_cert and tls_key go together: {lacks} is not set")
+        _both(self.tls_cert, self.tls_key)
         return self
 
 
@@ -533,8 +606,9 @@ NOTHING_SET = StreamConfig()
 
 
 class Stream(StreamConfig):
-    """A table [streams.ID]: what is different for a stream, and where its `out` is forwarded to."""
+    """A table [streams.ID]: what is different for a stream, who may watch it, and where its `out` is forwarded to."""
 
+    readers: Readers | None = None
     destinations: Annotated[tuple[Destination, ...], Field(max_length=MAX_DESTINATIONS)] = ()
 
     @field_validator("destinations")
@@ -551,6 +625,7 @@ class Settings(_Section):
     mediamtx: MediaMtx = MediaMtx()
     orchestrator: Orchestrator = Orchestrator()
     egress: Egress = Egress()
+    access: Access = Access()
     worker: Worker = Worker()
     dub: Dub = Dub()
     cut: Cut = Cut()
@@ -560,6 +635,15 @@ class Settings(_Section):
     sts_client: StsClient = StsClient()
     sts: Sts = Sts()
     streams: dict[StreamId, Stream] = {}
+
+    @model_validator(mode="after")
+    def _open_on_loopback_only(self) -> Self:
+        if self.access.publishers == "open" and not is_loopback(self.mediamtx.host):
+            raise ValueError(
+                f"access.publishers = 'open' lets everybody on this machine publish: not with mediamtx.host = "
+                f"{self.mediamtx.host!r}, which is not a loopback address"
+            )
+        return self
 
     @model_validator(mode="after")
     def _phrase_fits_latency(self) -> Self:
@@ -715,10 +799,10 @@ def _origin(key: str, origins: Mapping[str, str]) -> str:
 
 def _shown(key: str, value: object) -> str:
     """A wrong value as people may see it: no secret, and no more of it than is needed to know it again."""
-    if key.endswith(("key", "token")) or ".destinations." in key:
+    if key.endswith(("key", "token", "secret")) or ".destinations." in key:
         return "***"
     text = re.sub(r"//[^/@]*@", "//***@", repr(value))
-    text = re.sub(r"""((?:key|token)\W{1,6})[^"'\\,}\s]+""", r"\1***", text)
+    text = re.sub(r"""((?:key|token|secret|pass)\W{1,6})[^"'\\,}\s]+""", r"\1***", text)
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
 
 

@@ -10,34 +10,39 @@ Settings go to them by environment, finished: the children read no file and no o
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
+import socket
 import ssl
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 import httpx2
+from pydantic import SecretStr
 
 import dubrelay
 from dubrelay.children import Children, Part, Say, answers
-from dubrelay.config import AUTO, ENV_PREFIX, Dub, Settings, StsClient, to_environ
+from dubrelay.config import AUTO, ENV_PREFIX, Dub, Settings, StsClient, is_loopback, to_environ
 from dubrelay.errors import ConfigError, StartupError
-from dubrelay.orchestrator.mediamtx import server_environment
+from dubrelay.orchestrator.guard import require_token
+from dubrelay.orchestrator.keys import KEY_BYTES, Keys, file_of, with_internal_secret
+from dubrelay.orchestrator.mediamtx import LOOPBACK, server_environment
 from dubrelay.ports import needed, refuse_taken
 from dubrelay.sts.engines import check_names
-from dubrelay.trust import verification
+from dubrelay.trust import server_context, that_certificate, verification
 
 ROOT = Path(dubrelay.__file__).parents[2]
 MEDIAMTX_CONFIG = ROOT / "deploy" / "mediamtx.yml"
-LOOPBACK = "127.0.0.1"
 _STOP_MARGIN_S = 3.0
+_ELSEWHERE = ("192.0.2.1", 9)
 WILDCARDS = ("0.0.0.0",)
 _SHOWN_PAIRS = 20
 
@@ -47,7 +52,7 @@ class Stack:
     """What is running."""
 
     settings: Settings
-    """Those it runs with: the STS client's address and key are filled in."""
+    """Those it runs with: the STS client's address and key are filled in, and the secrets between the parts."""
     log_dir: Path
     _children: Children
 
@@ -84,7 +89,7 @@ def running(settings: Settings, say: Say, environ: Mapping[str, str] = os.enviro
     SIGTERM ends the block the way Ctrl-C does: by KeyboardInterrupt.
     """
     require_startable(settings)
-    settings = with_own_sts(settings)
+    settings = with_secrets(with_own_sts(settings))
     log_dir = settings.paths.state_dir.absolute() / "log"
     children = Children(_parts(settings, log_dir, environ), say)
     with _sigterm_interrupts():
@@ -102,8 +107,11 @@ def require_startable(settings: Settings) -> None:
     """ConfigError for an engine or program that does not exist or a file that is no use, StartupError for a taken
     port or what is not installed.
     """
-    settings = with_own_sts(settings)
+    settings = with_secrets(with_own_sts(settings))
     verification(settings.sts_client.ca_file)
+    require_token(settings.orchestrator, Keys(file_of(settings.paths)))
+    for section, tls in (("orchestrator", settings.orchestrator), ("mediamtx", settings.mediamtx)):
+        server_context(section, tls.tls_cert, tls.tls_key)
     mediamtx_binary(settings)
     if settings.worker.slate is not None:
         from dubrelay.worker.slate import read_slate  # noqa: PLC0415  (GStreamer, which is not needed otherwise)
@@ -125,6 +133,15 @@ def with_own_sts(settings: Settings) -> Settings:
     return settings.model_copy(
         update={"sts_client": client.model_copy(update={"urls": [settings.sts.url], "key": key})},
     )
+
+
+def with_secrets(settings: Settings) -> Settings:
+    """What the parts say to each other is new each time where none is configured."""
+    settings = with_internal_secret(settings)
+    if settings.orchestrator.hook_token.get_secret_value():
+        return settings
+    made = settings.orchestrator.model_copy(update={"hook_token": SecretStr(secrets.token_urlsafe(KEY_BYTES))})
+    return settings.model_copy(update={"orchestrator": made})
 
 
 def runs_sts(settings: Settings) -> bool:
@@ -193,14 +210,18 @@ def _ours(
     stop_s = settings.orchestrator.stop_timeout_s + _STOP_MARGIN_S  # it stops its workers first
     if command == "sts":
         stop_s += settings.sts.drain_s
-    verify = verification(settings.sts_client.ca_file)
+    verify = (
+        verification(settings.sts_client.ca_file)
+        if command == "sts"
+        else that_certificate(settings.orchestrator.tls_cert, "orchestrator.tls_cert")
+    )
     return Part(command, argv, environ, base + path, timeout_s, log_dir / f"{command}.log", stop_s, verify)
 
 
 def _mediamtx(settings: Settings, log_dir: Path, environ: Mapping[str, str]) -> Part:
     command, whole = _mediamtx_process(settings, environ, MEDIAMTX_CONFIG)
-    ready = settings.mediamtx.api_url + "/v3/paths/list"
-    return Part("mediamtx", command, whole, ready, 20, log_dir / "mediamtx.log")
+    # Its API answers only while the orchestrator does.
+    return Part("mediamtx", command, whole, metrics_url(settings), 20, log_dir / "mediamtx.log")
 
 
 def _mediamtx_process(
@@ -223,8 +244,26 @@ def mediamtx_environ(settings: Settings) -> dict[str, str]:
     """Its addresses, and what its hooks need. The API shows the keys of streams: with the metrics it stays here."""
     m, environ = settings.mediamtx, server_environment(settings)
     if m.host in WILDCARDS:
-        environ |= {"MTX_APIADDRESS": f"{LOOPBACK}:{m.api_port}", "MTX_METRICSADDRESS": f"{LOOPBACK}:{m.metrics_port}"}
+        environ["MTX_APIADDRESS"] = f"{LOOPBACK}:{m.api_port}"
+    if not is_loopback(m.host):
+        environ["MTX_METRICSADDRESS"] = f"{LOOPBACK}:{m.metrics_port}"
     return environ
+
+
+def reached_at(host: str) -> str:
+    """What others call this machine where it listens on all its addresses: the one that it would send from."""
+    if host not in WILDCARDS:
+        return host
+    with socket.socket(type=socket.SOCK_DGRAM) as anywhere, suppress(OSError):
+        anywhere.connect(_ELSEWHERE)  # nothing is sent
+        return str(anywhere.getsockname()[0])
+    return socket.gethostname()
+
+
+def metrics_url(settings: Settings) -> str:
+    """MediaMTX's own; it needs no password, and never leaves this machine."""
+    m = settings.mediamtx
+    return f"http://{m.host if is_loopback(m.host) else LOOPBACK}:{m.metrics_port}/metrics"
 
 
 # -------------------------------------------------------------------------------------------------------------- signals

@@ -19,7 +19,7 @@ from dubrelay import config
 from dubrelay.demo.access_units import access_units, match
 from dubrelay.wire.streams import DestinationView
 from flash_and_beep import av_offset, flash_and_beep
-from media import MediaMtx, free_mediamtx_settings, free_port, publish, recording
+from media import INTERNAL_SECRET, OPEN, MediaMtx, free_mediamtx_settings, free_port, publish, recording
 from running_destination import KEY, RunningDestination
 from running_orchestrator import FAKE_WORKER, RunningOrchestrator
 from waiting import wait_for
@@ -34,7 +34,8 @@ PATIENCE_S = 60
 def settings_with(log_level: str = "info", **more: Any) -> config.Settings:
     return config.Settings(
         mediamtx=free_mediamtx_settings().model_copy(update={"log_level": log_level}),
-        orchestrator=config.Orchestrator(port=free_port(), grace_s=1),
+        orchestrator=config.Orchestrator(port=free_port(), grace_s=1, internal_secret=INTERNAL_SECRET),
+        access=OPEN,
         **more,
     )
 
@@ -97,7 +98,7 @@ def scene(directory: Path, settings: config.Settings, clip: Path, query: str = "
         media = stack.enter_context(MediaMtx(directory, settings))
         orchestrator = stack.enter_context(RunningOrchestrator(settings, FAKE_WORKER))
         stack.enter_context(publish(media.rtmp(f"live/x/in{query}"), file=clip, loop=True))
-        stack.enter_context(publish(media.rtmp("live/x/out"), file=clip, loop=True))
+        stack.enter_context(publish(media.output("x"), file=clip, loop=True))
         media.wait_available("live/x/in")
         media.wait_available("live/x/out")
         orchestrator.wait_state("x", "running", PATIENCE_S)
@@ -232,7 +233,7 @@ def test_they_are_put_back_after_mediamtx_was_restarted_and_gone_after_the_strea
                 media.start()
             with (
                 publish(media.rtmp("live/x/in"), file=clip, loop=True),
-                publish(media.rtmp("live/x/out"), file=clip, loop=True),
+                publish(media.output("x"), file=clip, loop=True),
             ):
                 x.wait("main", "forwarding")
                 assert (
@@ -249,13 +250,10 @@ def test_a_new_orchestrator_leaves_alone_what_is_as_it_should_be(
 ) -> None:
     settings = settings_with(streams={"x": {"destinations": [{"name": "main", "url": destination.url()}]}})
     recorded = tmp_path / "recorded.flv"
-    with (
-        destination,
-        MediaMtx(tmp_path, settings) as media,
-        publish(media.rtmp("live/x/in"), file=clip, loop=True),
-        publish(media.rtmp("live/x/out"), file=clip, loop=True),
-    ):
+    with destination, MediaMtx(tmp_path, settings) as media, ExitStack() as on_air:
         with RunningOrchestrator(settings) as orchestrator:
+            on_air.enter_context(publish(media.rtmp("live/x/in"), file=clip, loop=True))
+            on_air.enter_context(publish(media.output("x"), file=clip, loop=True))
             Scene(media, orchestrator).wait("main", "forwarding")
         destination.wait_available("app/x")
         with recording(destination.rtmp("app/x"), recorded):

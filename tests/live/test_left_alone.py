@@ -23,9 +23,10 @@ import psutil
 import pytest
 
 from dubrelay import config
+from dubrelay.orchestrator.mediamtx import server_environment
 from flash_and_beep import flash_and_beep
 from flv_publisher import FlvPublisher, Tag, moved, tags_of
-from media import MediaMtx, free_mediamtx_settings, free_port
+from media import INTERNAL_SECRET, OPEN, MediaMtx, free_mediamtx_settings, free_port
 from running_orchestrator import OrchestratorProcess
 from running_worker import state_in
 from waiting import wait_for
@@ -44,7 +45,10 @@ LOST, DOUBLED, LATE, LATE_S = 0.35, 0.15, 0.15, 2.5
 def settings(tmp_path: Path) -> config.Settings:
     return config.Settings(
         mediamtx=free_mediamtx_settings(),
-        orchestrator=config.Orchestrator(port=free_port(), hook_token="a token", grace_s=GRACE_S),
+        orchestrator=config.Orchestrator(
+            port=free_port(), hook_token="a token", grace_s=GRACE_S, internal_secret=INTERNAL_SECRET
+        ),
+        access=OPEN,
         worker=config.Worker(mode="bypass"),
         paths=state_in(tmp_path),
     )
@@ -137,7 +141,8 @@ def hooks(settings: config.Settings) -> Iterator[LossyHooks]:
 @pytest.fixture
 def media(tmp_path: Path, settings: config.Settings, hooks: LossyHooks) -> Iterator[MediaMtx]:
     deaf = settings.orchestrator.model_copy(update={"port": hooks.port})
-    with MediaMtx(tmp_path, settings.model_copy(update={"orchestrator": deaf})) as server:
+    whom_to_ask = {"MTX_AUTHHTTPADDRESS": server_environment(settings)["MTX_AUTHHTTPADDRESS"]}
+    with MediaMtx(tmp_path, settings.model_copy(update={"orchestrator": deaf}), whom_to_ask) as server:
         yield server
 
 

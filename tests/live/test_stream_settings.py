@@ -15,7 +15,7 @@ from dubrelay.demo.programme import make
 from dubrelay.orchestrator.supervisor import WORKER
 from dubrelay.wire import trace
 from dubrelay.wire.streams import StreamConfigChanged, StreamDetails
-from media import MediaMtx, free_mediamtx_settings, free_port, publish
+from media import INTERNAL_SECRET, OPEN, MediaMtx, free_mediamtx_settings, free_port, publish
 from running_orchestrator import RunningOrchestrator
 from running_sts import MOCK, RunningSts
 from running_worker import state_in
@@ -38,7 +38,8 @@ def settings(tmp_path: Path, sts: RunningSts) -> config.Settings:
     return config.Settings(
         paths=state_in(tmp_path),
         mediamtx=free_mediamtx_settings(),
-        orchestrator=config.Orchestrator(port=free_port(), hook_token="a token"),
+        orchestrator=config.Orchestrator(port=free_port(), hook_token="a token", internal_secret=INTERNAL_SECRET),
+        access=OPEN,
         worker=config.Worker(latency_s=6),
         sts_client=config.StsClient(urls=[sts.url]),
     )

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from dubrelay.config import Dub
 from dubrelay.orchestrator.plan import Plan, Unsupported
 from dubrelay.orchestrator.streams import Action, Source, StartWorker, Stream, give_places
 
@@ -26,9 +25,9 @@ RIGHT_AGAIN_S = 5
 LONGEST_S = 130
 """Until every back-off, cool-down and grace is over."""
 PLANS: Sequence[Plan | Unsupported] = (
-    Plan("rtmp", Dub()),
-    Plan("rtmp", Dub()),
-    Plan("rtmp", Dub(target_language="fr")),
+    Plan("rtmp", "dub"),
+    Plan("rtmp", "dub"),
+    Plan("rtmp", "bypass"),
     Unsupported("needs H264 video"),
 )
 EXIT_CODES = (0, 2, 3, 20, 30, 40, 70, -9, -11)

@@ -69,6 +69,7 @@ def test_a_publisher_may_name_hosts_that_are_allowed(
     [
         ("rtmp://localhost/live/x/in", True),
         ("rtmp://127.0.0.1:1935/live/x/in", True),
+        ("rtmps://127.0.0.1:1936/live/x/in", True),
         ("rtmp://127.1.2.3/live/x/in", True),
         ("rtmp://[::1]/live/x/in", True),
         ("rtmp://[::ffff:127.0.0.1]/live/x/in", True),
@@ -76,7 +77,7 @@ def test_a_publisher_may_name_hosts_that_are_allowed(
         ("srt://127.0.0.1:8890?streamid=publish:live/x/in", True),
         ("whip://127.0.0.1:9997/v3/config/global/patch", True),
         ("whip://127.0.0.1:8080/v1/streams", True),
-        ("rtmp://127.0.0.1:1936/live/x/in", False),
+        ("rtmp://127.0.0.1:1937/live/x/in", False),
         ("rtmp://192.0.2.1/live/x/in", False),
         ("rtmp://no-such-host.invalid/live/x/in", False),
     ],

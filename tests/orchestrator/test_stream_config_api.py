@@ -21,6 +21,8 @@ from waiting import wait_for
 
 pytestmark = pytest.mark.service
 
+JSON = {"Content-Type": "application/json"}
+
 GLOSSARY = [{"source": "Bayern", "target": ""}, {"source": "goal", "target": "gol"}]
 
 
@@ -247,11 +249,12 @@ def test_what_is_wrong_is_said_as_of_the_file(orchestrator: RunningOrchestrator,
     "body", [b"", b"{", b"\xff", b"[" * 100_000, b'{"voice": "a"', b'"\\ud800"', b'{"voice": "\\ud800"}']
 )
 def test_what_is_no_json_is_refused(orchestrator: RunningOrchestrator, body: bytes) -> None:
-    assert problem(orchestrator.http.put("/v1/streams/x/config", content=body))[:2] == (400, "INVALID_INPUT")
+    answer = orchestrator.http.put("/v1/streams/x/config", content=body, headers=JSON)
+    assert problem(answer)[:2] == (400, "INVALID_INPUT")
 
 
 def test_a_body_without_end_is_refused(orchestrator: RunningOrchestrator) -> None:
-    answer = orchestrator.http.put("/v1/streams/x/config", content=b" " * 600_000)
+    answer = orchestrator.http.put("/v1/streams/x/config", content=b" " * 600_000, headers=JSON)
     assert problem(answer)[:2] == (413, "TOO_LARGE")
 
 

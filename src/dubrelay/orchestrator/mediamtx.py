@@ -14,9 +14,11 @@ from pydantic.alias_generators import to_camel
 
 from dubrelay import config
 from dubrelay.errors import MediaError
+from dubrelay.trust import fingerprint
 from dubrelay.wire import hook
 
 TIMEOUT_S = 2.0
+LOOPBACK = "127.0.0.1"
 _PAGE = 500
 _PATH = re.compile(r"live/([A-Za-z0-9][A-Za-z0-9_-]{0,63})/(in|out)")
 _PUBLISHERS = {
@@ -39,7 +41,7 @@ def stream_of(path: str) -> tuple[str, Literal["in", "out"]] | None:
 def server_environment(settings: config.Settings) -> dict[str, str]:
     """What deploy/mediamtx.yml wants to find in MediaMTX's environment, its own addresses included.
 
-    Holds the hook token: for a process' environment, never for a log.
+    Holds the hook token, twice: for a process' environment, never for a log.
     """
     server = settings.mediamtx
     addresses = {
@@ -52,14 +54,35 @@ def server_environment(settings: config.Settings) -> dict[str, str]:
         "API": server.api_port,
         "METRICS": server.metrics_port,
     }
-    return {
+    orchestrator = settings.orchestrator
+    environ = {
         **{f"MTX_{name}ADDRESS": f"{server.host}:{port}" for name, port in addresses.items()},
         "MTX_LOGLEVEL": server.log_level,
+        "MTX_AUTHHTTPADDRESS": _auth_address(orchestrator),
         "DUBRELAY_PYTHON": sys.executable,
         "DUBRELAY_HOOK": str(Path(hook.__file__).resolve()),
-        hook.URL_VARIABLE: settings.orchestrator.url,
-        hook.TOKEN_VARIABLE: settings.orchestrator.hook_token.get_secret_value(),
+        hook.URL_VARIABLE: orchestrator.url,
+        hook.TOKEN_VARIABLE: orchestrator.hook_token.get_secret_value(),
     }
+    if orchestrator.tls_cert is not None:
+        environ["MTX_AUTHHTTPFINGERPRINT"] = fingerprint(orchestrator.tls_cert, "orchestrator.tls_cert")
+        environ[hook.CERTIFICATE_VARIABLE] = str(orchestrator.tls_cert.absolute())
+    if server.tls_cert is not None and server.tls_key is not None:
+        environ |= {
+            "MTX_RTMPADDRESS": f"{server.rtmp_host}:{server.rtmp_port}",
+            "MTX_RTMPENCRYPTION": "optional",
+            "MTX_RTMPSADDRESS": f"{server.host}:{server.rtmps_port}",
+            "MTX_RTMPSERVERCERT": str(server.tls_cert.absolute()),
+            "MTX_RTMPSERVERKEY": str(server.tls_key.absolute()),
+        }
+    return environ
+
+
+def _auth_address(orchestrator: config.Orchestrator) -> str:
+    """MediaMTX sends the password in it as basic authentication."""
+    scheme, _, address = orchestrator.url.partition("://")
+    token = quote(orchestrator.hook_token.get_secret_value(), safe="")
+    return f"{scheme}://{f'hook:{token}@' if token else ''}{address}{hook.AUTH_PATH}"
 
 
 class _Item(BaseModel):
@@ -141,10 +164,13 @@ T = TypeVar("T", bound=BaseModel)
 class ControlApi:
     """Client of MediaMTX's Control API. Every method raises MediaMtxError and nothing else."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, secret: str = "") -> None:
+        """`secret`: orchestrator.internal_secret."""
         self.url = url
         # A proxy of the environment must not come between two programs of one machine.
-        self._client = httpx2.AsyncClient(base_url=url, timeout=TIMEOUT_S, trust_env=False)
+        self._client = httpx2.AsyncClient(
+            base_url=url, timeout=TIMEOUT_S, trust_env=False, auth=(config.INTERNAL_USER, secret) if secret else None
+        )
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -93,6 +93,13 @@ class OrchestratorMetrics:
         )
         ProcessCollector(namespace="orchestrator", registry=self._registry)
 
+        self.access = Counter(
+            "orchestrator_access", "What MediaMTX asked for clients", ["action", "result"], registry=self._registry
+        )
+        self.access_limited = Counter(
+            "orchestrator_access_limited", "Refusals that were too many to be logged", registry=self._registry
+        )
+
     def watch(
         self,
         states: Callable[[], Iterable[str]],

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
-from dubrelay.config import STREAM_ID_ALLOWED, STREAM_ID_PATTERN, Programme, Settings, StreamConfig, validated
+from dubrelay.config import STREAM_ID_IS, STREAM_ID_PATTERN, Programme, Settings, StreamConfig, validated
 from dubrelay.errors import ConfigError
 from dubrelay.orchestrator.live import LiveStream, Outcome
 from dubrelay.orchestrator.plan import Plan, in_force
@@ -43,7 +43,7 @@ _NOT_IN_FORCE: dict[int | str, dict[str, Any]] = {
 def stream_id_of(stream_id: Annotated[str, Path()]) -> str:
     """The stream's id in the path; Refused when it cannot be one. There need not be such a stream yet."""
     if re.fullmatch(STREAM_ID_PATTERN, stream_id) is None:
-        message = f"stream id {stream_id[:_SHOWN_CHARACTERS]!r}: must be {STREAM_ID_ALLOWED}"
+        message = f"stream id {stream_id[:_SHOWN_CHARACTERS]!r}: must be {STREAM_ID_IS}"
         raise Refused(HTTPStatus.BAD_REQUEST, "INVALID_STREAM_ID", message)
     return stream_id
 
@@ -183,21 +183,10 @@ def config_routes(settings: Settings, configs: StreamConfigs, reconciler: Reconc
     )
     async def restart(stream_id: StreamIdInPath, who: Who, response: Response) -> StreamConfigChanged:
         """Another worker, at once, whatever kept one from starting."""
-        require_startable(stream_id)
+        _startable(reconciler, stream_id)
         await configs.note(stream_id, who, "restart")
-        require_startable(stream_id).restart()
+        _startable(reconciler, stream_id).restart()
         return StreamConfigChanged(**dict(view(stream_id, response)), applied="restart")
-
-    def require_startable(stream_id: str) -> LiveStream:
-        live = reconciler.streams.get(stream_id)
-        if live is None or live.machine.source is None:
-            message = f"nobody publishes stream {stream_id!r}: there is nothing to restart"
-            raise Refused(HTTPStatus.CONFLICT, "NOT_PUBLISHED", message)
-        if not isinstance(live.machine.source.plan, Plan):
-            raise Refused(HTTPStatus.CONFLICT, "UNSUPPORTED", f"stream {stream_id!r}: {live.machine.message()}")
-        if live.machine.refused_since is not None:
-            raise Refused(HTTPStatus.CONFLICT, "NO_PLACE", f"stream {stream_id!r}: {live.machine.message()}")
-        return live
 
     @routes.get("/audit", responses=_refusals(bad))
     async def audit(stream_id: StreamIdInPath, limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> AuditList:
@@ -205,6 +194,17 @@ def config_routes(settings: Settings, configs: StreamConfigs, reconciler: Reconc
         return AuditList(entries=await configs.audit(stream_id, limit))
 
     return routes
+
+
+def _startable(reconciler: Reconciler, stream_id: str) -> LiveStream:
+    live = reconciler.streams.get(stream_id)
+    if live is None or live.machine.source is None:
+        message = f"nobody publishes stream {stream_id!r}: there is nothing to restart"
+        raise Refused(HTTPStatus.CONFLICT, "NOT_PUBLISHED", message)
+    code = "UNSUPPORTED" if not isinstance(live.machine.source.plan, Plan) else "NO_PLACE"
+    if code == "UNSUPPORTED" or live.machine.refused_since is not None:
+        raise Refused(HTTPStatus.CONFLICT, code, f"stream {stream_id!r}: {live.machine.message()}")
+    return live
 
 
 def _invalid(error: ConfigError, status: HTTPStatus) -> Refused:

@@ -31,7 +31,7 @@ from dubrelay.sts.connections import BACKLOG, Connection, allow_files
 from dubrelay.sts.engines import check_names, load
 from dubrelay.sts.reference import page
 from dubrelay.sts.running import Load, Running
-from dubrelay.sts.tls import server_context
+from dubrelay.trust import server_context
 from dubrelay.wire.fragment import ProcessRequest
 
 GRACEFUL_S = 5
@@ -81,7 +81,7 @@ def serve(settings: Settings) -> None:
     """Runs the service until SIGTERM or SIGINT. StartupError where it cannot listen or load its models."""
     share_memory()
     check_names(settings.sts)
-    tls = server_context(settings.sts)
+    tls = server_context("sts", settings.sts.tls_cert, settings.sts.tls_key)
     allow_files()
     # Before the models are loaded: a port in use is known at once.
     server_socket = listening("sts", settings.sts.host, settings.sts.port)

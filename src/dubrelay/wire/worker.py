@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from dubrelay.config import (
     NOTHING_SET,
@@ -34,6 +34,8 @@ class WorkerSettings(BaseModel):
     run_id: str
     input_url: Annotated[str, Field(pattern=r"^(rtmp|rtsp|srt)://")]
     output_url: str
+    internal_secret: SecretStr = SecretStr("")
+    """What in the URLs must never be said."""
     log: Log = Log()
     paths: Paths = Paths()
     worker: Worker = Worker()
@@ -63,11 +65,13 @@ class WorkerSettings(BaseModel):
         is none.
         """
         settings = settings.for_stream(stream)
+        secret = settings.orchestrator.internal_secret.get_secret_value()
         values = {
             "stream_id": stream_id,
             "run_id": run_id,
-            "input_url": settings.mediamtx.input_url(stream_id, protocol),
-            "output_url": settings.mediamtx.output_url(stream_id),
+            "internal_secret": secret,
+            "input_url": settings.mediamtx.input_url(stream_id, protocol, secret),
+            "output_url": settings.mediamtx.output_url(stream_id, secret),
             "programme": stream.programme or "dub",
             "glossary": stream.glossary or (),
             **{name: getattr(settings, name) for name in cls.model_fields if name in Settings.model_fields},
@@ -78,4 +82,5 @@ class WorkerSettings(BaseModel):
         """With secrets in the clear: for a pipe to the worker, never for a file or a log."""
         values = self.model_dump(mode="json")
         values["sts_client"]["key"] = self.sts_client.key.get_secret_value()
+        values["internal_secret"] = self.internal_secret.get_secret_value()
         return json.dumps(values)

@@ -38,6 +38,7 @@ def run(
         # On a thread of its own: the main thread may hold the event's lock just now.
         signal.signal(number, lambda *_: threading.Thread(target=stop.set, daemon=True).start())
     share_memory()
+    logs.hide(settings.internal_secret.get_secret_value(), settings.sts_client.key.get_secret_value())
     logs.setup("worker", settings.log.level, settings.log.format, streamId=settings.stream_id, runId=settings.run_id)
     log = logs.get()
     metrics, reporter = WorkerMetrics(), Reporter()
