@@ -26,12 +26,6 @@ GRAFANA = ROOT / "deploy" / "grafana"
 PROMTOOL = ROOT / "var" / "bin" / "promtool"
 
 OF_PROMETHEUS = {"up", "ALERTS"}
-NOT_YET = {
-    "orchestrator_destinations",
-    "orchestrator_destination_bytes_total",
-    "orchestrator_destination_retries_total",
-}
-"""Of the egress (contracts, section 5)."""
 
 
 def _names(text: str) -> set[str]:
@@ -51,7 +45,7 @@ def known() -> set[str]:
     DubMetrics(worker.registry)
     sts.watch(Meter(lambda: 0.0), 0.0)
     found = _names(orchestrator.text().decode()) | _names(worker.text()) | _names(sts.render().decode())
-    return found | OF_PROMETHEUS | NOT_YET
+    return found | OF_PROMETHEUS
 
 
 def rules() -> list[dict[str, Any]]:
