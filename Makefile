@@ -3,7 +3,7 @@
 .PHONY: help setup setup-dev demo up dev test check bench clean
 MAKEFLAGS += --no-print-directory
 bin := .venv/bin
-shell_scripts := scripts/setup scripts/mediamtx scripts/lock .ci/run
+shell_scripts := scripts/setup scripts/mediamtx scripts/promtool scripts/lock .ci/run
 
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' Makefile | expand -t 12

@@ -21,7 +21,7 @@ from dubrelay.config import Cut, Orchestrator, Settings, StsClient, Worker
 from dubrelay.wire.streams import StreamDetails
 from fault_proxy import FaultProxy, rtmp_kind
 from lying_service import Liar
-from media import MediaMtx, free_mediamtx_settings, free_port, publish_command
+from media import INTERNAL_SECRET, OPEN, MediaMtx, free_mediamtx_settings, free_port, publish_command
 from running_orchestrator import RunningOrchestrator
 from running_sts import MOCK, RunningSts
 from running_worker import state_in
@@ -110,7 +110,8 @@ def desk(directory: Path, file: Path) -> Iterator[Desk]:
         client = StsClient(urls=[f"http://127.0.0.1:{service_network.port}"], breaker_open_s=5)
         settings = Settings(
             mediamtx=real.model_copy(update={"rtmp_port": network.port}),
-            orchestrator=Orchestrator(port=free_port()),
+            orchestrator=Orchestrator(port=free_port(), internal_secret=INTERNAL_SECRET),
+            access=OPEN,
             worker=Worker(latency_s=LATENCY_S),
             cut=Cut(),
             sts_client=client,

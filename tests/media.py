@@ -6,13 +6,14 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx2
+from pydantic import SecretStr
 
 from dubrelay import config
 from dubrelay.orchestrator.mediamtx import server_environment
@@ -46,19 +47,29 @@ def free_mediamtx_settings() -> config.MediaMtx:
     return config.MediaMtx.model_validate(dict(zip(names, free_ports(len(names)), strict=True)))
 
 
+INTERNAL_SECRET = SecretStr("0123456789abcdef-of-a-test")
+"""For settings of an orchestrator and a MediaMTX that a test asks itself."""
+OPEN = config.Access(publishers="open")
+
+
 class MediaMtx:
     """MediaMTX with deploy/mediamtx.yml, on free ports unless `settings` names others.
 
     with MediaMtx(tmp_path) as media, publish(media.rtmp("live/a/in")):
         media.wait_available("live/a/in")
 
-    Its hooks go to `settings.orchestrator`, whether somebody listens there or not.
+    Its hooks go to `settings.orchestrator`, whether somebody listens there or not. With `settings` it lets in whom the
+    orchestrator there lets in; without, everybody. `environ` overrides what it is told.
     """
 
-    def __init__(self, directory: Path, settings: config.Settings | None = None) -> None:
+    def __init__(
+        self, directory: Path, settings: config.Settings | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self._environ = environ or {}
         self._settings = settings or config.Settings(
             mediamtx=free_mediamtx_settings(), orchestrator=config.Orchestrator(port=free_port())
         )
+        self._alone = settings is None
         self.log_file = directory / "mediamtx.log"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -74,15 +85,22 @@ class MediaMtx:
     def rtsp(self, path: str) -> str:
         return f"rtsp://127.0.0.1:{self.settings().rtsp_port}/{path}"
 
+    def output(self, stream_id: str) -> str:
+        """Where a worker publishes, with what lets it in."""
+        return self.settings().output_url(stream_id, self._settings.orchestrator.internal_secret.get_secret_value())
+
     def srt(self, path: str, *, action: str = "read") -> str:
         return f"srt://127.0.0.1:{self.settings().srt_port}?streamid={action}:{path}"
 
     def start(self) -> Self:
-        """Returns once the Control API answers."""
+        """Returns once it answers; its Control API does so only while the orchestrator does."""
         environment = os.environ | server_environment(self._settings)
+        if self._alone:
+            environment["MTX_AUTHMETHOD"] = "internal"
+        environment |= self._environ
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [BINARY, CONFIG], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
             )
         try:
             wait_for(self._answers, 10, f"MediaMTX to answer; its log: {self.log_file}")
@@ -90,6 +108,9 @@ class MediaMtx:
             self.kill()
             raise
         return self
+
+    def command(self) -> Sequence[str | Path]:
+        return (BINARY, CONFIG)
 
     def stop(self, signal_number: int = signal.SIGTERM) -> None:
         if self.process is not None:
@@ -107,7 +128,9 @@ class MediaMtx:
 
     def api(self, path: str) -> Any:
         """The JSON of one GET on the Control API: `api("/v3/paths/list")`."""
-        response = httpx2.get(f"{self.settings().api_url}{path}", timeout=5, trust_env=False)
+        secret = self._settings.orchestrator.internal_secret.get_secret_value()
+        auth = (config.INTERNAL_USER, secret) if secret else None
+        response = httpx2.get(f"{self.settings().api_url}{path}", auth=auth, timeout=5, trust_env=False)
         return response.json()
 
     def available(self, path: str) -> bool:
@@ -124,7 +147,8 @@ class MediaMtx:
         assert self.process is not None
         assert self.process.poll() is None, f"MediaMTX ended:\n{self.log()}"
         with suppress(httpx2.HTTPError):
-            return "items" in self.api("/v3/paths/list")
+            url = f"http://127.0.0.1:{self.settings().metrics_port}/metrics"
+            return httpx2.get(url, timeout=5, trust_env=False).status_code == httpx2.codes.OK
         return False
 
     def __enter__(self) -> Self:
@@ -159,10 +183,10 @@ def publish_command(
 
 @contextmanager
 def publish(
-    url: str, *, file: Path | None = None, seconds: float | None = None, b_frames: int = 0
+    url: str, *, file: Path | None = None, seconds: float | None = None, b_frames: int = 0, loop: bool = False
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A publisher that runs as long as the block, or `seconds`, or `file`. Its errors show in pytest's capture."""
-    command = publish_command(url, file=file, seconds=seconds, b_frames=b_frames)
+    command = publish_command(url, file=file, seconds=seconds, b_frames=b_frames, loop=loop)
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
         yield process

@@ -15,6 +15,8 @@ from dubrelay.wire.trace import SOUNDS
 
 pytestmark = pytest.mark.service
 
+OPEN_TO_ALL = ("--set", "orchestrator.host=0.0.0.0")
+
 
 def _dubrelay(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -32,7 +34,10 @@ def _dubrelay(*arguments: str, cwd: Path, **environ: str) -> subprocess.Complete
 def test_every_command_of_the_contract_is_there(tmp_path: Path) -> None:
     shown = _dubrelay("--help", cwd=tmp_path)
     assert shown.returncode == 0
-    for command in ("up", "demo", "dub", "orchestrator", "worker", "sts", "sts-check", "doctor", "engines"):
+    for command in (
+        *("up", "demo", "dub", "orchestrator", "worker", "sts", "sts-check", "doctor", "engines"),
+        *("status", "mediamtx", "trace", "keys"),
+    ):
         assert f" {command} " in shown.stdout
         assert _help(command)
 
@@ -58,9 +63,20 @@ def test_engines_lists_what_can_be_dubbed_without_loading_anything(tmp_path: Pat
         (["up", "--set", "sts.prot=1"], "sts.prot: there is no such key"),
         (["up", "--set", "sts.port=x"], "flag: sts.port = 'x': must be a whole number from 1 to 65535"),
         (["up", "--set", "paths.state_dir="], "flag: paths.state_dir = '': must not be empty"),
-        (["orchestrator", "--set", "orchestrator.host=0.0.0.0"], "hook_token is required"),
+        (["orchestrator", *OPEN_TO_ALL], "the API needs a token"),
+        (["up", *OPEN_TO_ALL], "the API needs a token"),
+        (["orchestrator", "--set", "orchestrator.host=::"], "the API needs a token"),
+        (["orchestrator", "--set", 'orchestrator.allowed_hosts=["a.example"]'], "the API needs a token"),
+        (["orchestrator", *OPEN_TO_ALL, "--set", "orchestrator.api_token=0123456789abcdef"], "hook_token must be set"),
+        (["keys", "new", "a"], "a key is for one thing"),
+        (["keys", "new", "a", "--watch", "x/y"], "STREAM = 'x/y': must be STREAM, STREAM/out or STREAM/in"),
+        (["keys", "revoke"], "name the keys, or say --links"),
+        (["keys", "revoke", "a"], "NAME = a: there is no such key"),
         (["sts", "--set", 'sts.asr=["nope"]'], "sts.asr = 'nope': there is no such engine"),
         (["sts", "--mock-fail-rate", "2"], "sts.faults.fail_rate = 2.0"),
+        (["sts", "--mock", "--set", "sts.faults.fail_rate=2"], "sts.faults.fail_rate = '2'"),
+        (["sts", "--set", f"sts.asr=[{'9' * 5000}]"], "sts.asr = '[999"),
+        (["sts", "--set", f"sts.asr={'[' * 5000}"], "sts.asr = '[[["),
         (["worker", "a/b"], "stream_id = 'a/b'"),
         (["worker", "../etc"], "stream_id = '../etc'"),
         (["dub", "none.wav", "out.wav"], "none.wav: there is no such file"),
@@ -114,6 +130,7 @@ def test_settings_come_from_the_current_folder_unless_told_otherwise(
     assert (settings.worker.latency_s, settings.sts.port) == (7, 2)
     assert (settings.sts.asr, settings.dub.voice) == (["whisper-base"], "b")
     assert cli.settings_from(Path(os.devnull), None).worker.latency_s == 8
+    assert cli.settings_from(None, ["dub.voice=a"], {"dub.voice": None}).dub.voice == "a"
 
 
 @pytest.mark.parametrize(
@@ -155,7 +172,7 @@ def test_help_is_quick_because_no_room_is_imported() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     imported = {name.removeprefix("dubrelay.") for name in eval(done.stdout)}
     shapes = {name for name in imported if name.partition(".")[0] == "wire"}  # what an option may be
-    assert imported - shapes == {"allowed", "cli", "config", "errors", "logs"}
+    assert imported - shapes == {"allowed", "cli", "config", "destination", "errors", "logs"}
 
 
 @pytest.mark.parametrize(
@@ -171,3 +188,26 @@ def test_an_option_takes_what_the_settings_and_the_trace_know(
 ) -> None:
     assert main(arguments) == 2
     assert f"': 'nope' is not one of {', '.join(map(repr, choices))}." in capsys.readouterr().err
+
+
+def test_keys_are_made_listed_and_revoked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def keys(*arguments: str) -> str:
+        assert main(["keys", *arguments, "--set", f"paths.state_dir={tmp_path}"]) == 0
+        return capsys.readouterr().out
+
+    made = [
+        keys("new", "studio", "--publish", "main"),
+        keys("new", "hall", "--watch", "main/in", "--days", "7"),
+        keys("new", "maria", "--role", "operator"),
+    ]
+    assert all(len(key.strip()) == 32 for key in made)
+    listed = keys("list")
+    assert all(word in listed for word in ("studio", "publishing main", "watching main/in", "the API as operator"))
+    assert not any(key.strip() in listed for key in made)
+    page, player = keys("link", "main", "--hours", "2").splitlines()
+    assert page.startswith("http://127.0.0.1:8888/live/main/out/?exp=")
+    assert player.startswith("rtmp://127.0.0.1:1935/live/main/out?exp=")
+    assert page.partition("?")[2] == player.partition("?")[2]
+    keys("revoke", "studio", "maria", "--links")
+    assert "hall" in keys("list")
+    assert "studio" not in keys("list")

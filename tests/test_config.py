@@ -88,6 +88,12 @@ def test_services_are_a_list_of_urls_without_credentials_each_once(urls: str, pr
         ("[mediamtx]\nhost = 3", "mediamtx.host = 3: must be text"),
         ("[paths]\nmodels_dir = 3", "paths.models_dir = 3: must be a path"),
         ("[paths]\nstate_dir = ''", "paths.state_dir = '': must not be empty; the current folder is \".\""),
+        ("[sts]\nkeys_file = ''", "sts.keys_file = '': must not be empty"),
+        ('[sts]\ntls_cert = "a\\u0000"\ntls_key = "b"', r"sts.tls_cert = 'a\x00': must not hold a NUL character"),
+        ("[sts]\nkey = 'schlüssel'", "sts.key = ***: must be of visible ASCII characters, without spaces"),
+        ("[sts_client]\nkey = ' '", "sts_client.key = ***: must be of visible ASCII characters, without spaces"),
+        (f"[sts]\nport = {'9' * 5000}", "not valid TOML: "),
+        (f"x = {'[' * 5000}", "not valid TOML: "),
         ("[dub]\nsource_language = 'X'", "dub.source_language = 'X': must be a language code such as en or pt-br"),
         ("[sts]\nasr = []", 'sts.asr = []: must be a list such as ["a", "b"], at least 1, each text'),
         ("[sts_client]\nurls = ['b']", "sts_client.urls.0 = 'b': must be an http or https URL without user and query"),
@@ -158,15 +164,69 @@ def test_a_latency_that_leaves_no_time_to_dub_says_how_much_is_needed() -> None:
     assert config.load(None, {}, {"worker.latency_s": 5, "worker.mode": "bypass"}).worker.latency_s == 5
 
 
-@pytest.mark.parametrize(("section", "secret"), [("sts", "key"), ("orchestrator", "hook_token")])
-def test_a_secret_is_required_off_loopback_and_never_shown(section: str, secret: str) -> None:
-    with pytest.raises(ConfigError, match=f"{section}: {secret} (or keys_file )?is required"):
-        config.load(None, {}, {f"{section}.host": "0.0.0.0"})
-    settings = config.load(None, {}, {f"{section}.host": "0.0.0.0", f"{section}.{secret}": "hush-hush"})
-    assert "hush-hush" not in repr(settings)
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[streams.x]\nmode = 'bypass'\nprogramme = 'dub'", "streams.x: programme = 'dub' needs mode = 'dub'"),
+        (
+            "[worker]\nmode = 'bypass'\n[streams.x]\nprogramme = 'dub'",
+            "streams.x: programme = 'dub' needs mode = 'dub'",
+        ),
+        (
+            "[worker]\nmode = 'bypass'\nlatency_s = 5\n[streams.x]\nmode = 'dub'",
+            "streams.x: worker.latency_s = 5 leaves no time to dub",
+        ),
+        ("[streams.x]\nvolume = 3", "streams.x.volume: there is no such key"),
+        ("[streams.'a.b']\nmode = 'dub'", "streams.a.b = 'a.b': must be"),
+        ("[publisher]\nlang = ['english']", "publisher.lang.0 = 'english': must be a language code"),
+    ],
+)
+def test_what_is_different_for_a_stream_goes_with_the_rest(text: str, problem: str, tmp_path: Path) -> None:
+    (line,) = _problems(text, tmp_path)
+    assert line.startswith(f"{tmp_path / 'x.toml'}: {problem}")
+
+
+def test_whether_anything_is_dubbed() -> None:
+    bypass = config.Settings(worker=config.Worker(mode="bypass"))
+    assert not bypass.dubs
+    assert config.Settings(streams={"x": config.Stream(mode="bypass")}).dubs
+    assert bypass.model_copy(update={"streams": {"x": config.Stream(mode="dub")}}).dubs
+
+
+def test_the_service_needs_a_key_off_loopback() -> None:
+    with pytest.raises(ConfigError, match=r"sts: key is required"):
+        config.load(None, {}, {"sts.host": "0.0.0.0"})
+    assert config.load(None, {}, {"sts.host": "0.0.0.0", "sts.key": "hush-hush"})
+
+
+@pytest.mark.parametrize(
+    "key", ["sts.key", "orchestrator.hook_token", "orchestrator.api_token", "orchestrator.internal_secret"]
+)
+def test_a_secret_is_never_shown(key: str) -> None:
+    assert "hush-hush-hush-hush" not in repr(config.load(None, {}, {key: "hush-hush-hush-hush"}))
     with pytest.raises(ConfigError) as caught:
-        config.load(None, {}, {f"{section}.{secret}": ["hush-hush"]})
+        config.load(None, {}, {key: ["hush-hush-hush-hush"]})
     assert "hush-hush" not in caught.value.message
+
+
+@pytest.mark.parametrize("token", ["too-short", "sixteen letters!", "a" * 513, "0123456789abcdef?x=1"])
+@pytest.mark.parametrize("key", ["api_token", "internal_secret"])
+def test_a_token_that_is_weak_or_no_part_of_a_url_is_refused_unseen(key: str, token: str) -> None:
+    with pytest.raises(ConfigError, match=rf"orchestrator\.{key} = \*\*\*: must be 16 to 512 letters"):
+        config.load(None, {}, {f"orchestrator.{key}": token})
+
+
+def test_publishing_without_a_key_stays_on_this_machine() -> None:
+    assert config.load(None, {}, {"access.publishers": "open"})
+    for host in ("0.0.0.0", "::", "10.0.0.5", "media.example"):
+        with pytest.raises(ConfigError, match=r"access\.publishers = 'open' .* not with mediamtx\.host"):
+            config.load(None, {}, {"access.publishers": "open", "mediamtx.host": host})
+
+
+def test_networks_of_our_own_are_networks() -> None:
+    assert config.load(None, {}, {"access.internal_networks": ["10.0.3.0/24", "fd00::/64"]})
+    with pytest.raises(ConfigError, match=r"access\.internal_networks.*'10\.0\.3\.1/24' is no network"):
+        config.load(None, {}, {"access.internal_networks": ["10.0.3.1/24"]})
 
 
 @pytest.mark.parametrize(
@@ -199,7 +259,7 @@ _NAMES = st.lists(st.text(st.characters(codec="ascii", exclude_characters="\0"),
 @given(
     port=st.integers(1, 65535),
     names=_NAMES,
-    key=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20).filter(lambda s: s[:1] not in "[{"),
+    key=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=20).filter(lambda s: s[:1] not in "[{"),
     separate=st.booleans(),
     max_lag_s=st.floats(0, 10),
     rate=st.floats(0, 1),
@@ -223,6 +283,17 @@ def test_settings_survive_the_way_through_the_environment(
             "mix": base.mix.model_copy(update={"separate": separate, "max_lag_s": max_lag_s}),
             "paths": base.paths.model_copy(update={"models_dir": Path("/a b/ç")}),
             "sts_client": base.sts_client.model_copy(update={"urls": urls, "ca_file": Path("/a b/ca.pem")}),
+            "publisher": config.Publisher(lang=("es", "pt-br"), voice=()),
+            "streams": {
+                "a-B_1": config.Stream(
+                    mode="bypass",
+                    floor_gain_db=-0.5,
+                    glossary=(config.Term(source="ç"),),
+                    publisher_src=(),
+                    destinations=(config.Destination(name="a", url=SecretStr("rtmp://a/b?c=d")),),
+                ),
+                "b": config.Stream(),
+            },
         }
     )
     assert config.load(None, config.to_environ(settings)) == settings

@@ -1,4 +1,4 @@
-"""deploy/Dockerfile and deploy/runpod against what they speak of. No container engine is needed."""
+"""deploy/Dockerfile, deploy/runpod and deploy/sts-fleet against what they speak of. No container engine is needed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dubrelay import config
 from dubrelay.cli import app
 from dubrelay.config import Settings, Sts
 from dubrelay.doctor import PYTHON
 from dubrelay.errors import ConfigError
+from dubrelay.wire.fragment import MAX_BODY_BYTES
 from media import free_port
 from sts_parts import mock_settings, service
 
@@ -47,8 +49,8 @@ def _all(instruction: str, stage: list[tuple[str, str]] = INSTRUCTIONS) -> list[
     return [rest for name, rest in stage if name == instruction]
 
 
-def _environment() -> dict[str, str]:
-    return dict(word.partition("=")[::2] for rest in _all("ENV", _stage("sts")) for word in shlex.split(rest))
+def _environment(stage: str = "sts") -> dict[str, str]:
+    return dict(word.partition("=")[::2] for rest in _all("ENV", _stage(stage)) for word in shlex.split(rest))
 
 
 def _health_command() -> list[str]:
@@ -139,8 +141,9 @@ def test_ports_are_those_of_the_settings() -> None:
     assert f"| `{port}`;" in (RUNPOD / "README.md").read_text("utf-8")
 
 
-def test_it_is_not_root_and_starts_a_command_there_is() -> None:
-    stage = _stage("sts")
+@pytest.mark.parametrize("name", ["sts", "media"])
+def test_it_is_not_root_and_starts_a_command_there_is(name: str) -> None:
+    stage = _stage(name)
     (user,) = _all("USER", stage)
     assert int(user) > 0
     assert f"--uid {user}" in _all("RUN", stage)[0]
@@ -164,20 +167,64 @@ def test_its_environment_is_settings_and_asks_for_a_key() -> None:
     assert str(settings.paths.models_dir) == "/models"
 
 
-def _loaded(file: Path, **also: str) -> Settings:
+def test_the_media_image_has_what_streams_need_and_opens_no_port_that_tells_keys() -> None:
+    environ = {name: value for name, value in _environment("media").items() if name.startswith(config.ENV_PREFIX)}
+    paths = config.load(None, environ).paths
+    assert f"ln -s /srv/dubrelay/var/models {paths.state_dir}/models" in _all("RUN", _stage("media"))[0]
+    exposed = {int(port.partition("/")[0]) for port in _all("EXPOSE", _stage("media"))[0].split()}
+    media = Settings().mediamtx
+    assert exposed == {media.rtmp_port, media.srt_port, media.hls_port, Settings().orchestrator.port}
+    set_up = (ROOT / "scripts" / "setup").read_text("utf-8")
+    wanted = {word for word in set_up.split() if re.fullmatch(r"gstreamer1\.0-(?!tools).*|gir1\.2-.*|python3-gi", word)}
+    assert wanted <= set(_all("RUN", _stage("media"))[0].split())
+    assert "scripts/mediamtx /usr/local/bin/mediamtx" in _all("RUN", _stage("mediamtx"))
+
+
+FLEET = ROOT / "deploy" / "sts-fleet"
+
+
+def test_the_manifest_asks_the_service_where_it_answers() -> None:
+    deployment, service, _ = yaml.safe_load_all((FLEET / "kubernetes.yaml").read_text("utf-8"))
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    (port,) = container["ports"]
+    assert port["containerPort"] == service["spec"]["ports"][0]["port"] == Sts().port
+    assert container["readinessProbe"]["httpGet"] == {"path": "/health", "port": port["name"]}
+    assert service["spec"]["selector"] == deployment["spec"]["template"]["metadata"]["labels"]
+    assert str(pod["securityContext"]["runAsUser"]) == _all("USER", _stage("sts"))[0]
+    assert pod["terminationGracePeriodSeconds"] > Sts().drain_s + 5
+    environ = {each["name"]: each.get("value", "a-key") for each in container["env"]}
+    assert config.load(None, environ).sts.key.get_secret_value() == "a-key"
+    assert "value" not in container["env"][0], "the key is a secret's"
+
+
+def test_nginx_takes_what_the_service_takes_and_asks_another_one() -> None:
+    text = (FLEET / "nginx.conf").read_text("utf-8")
+    (megabytes,) = re.findall(r"client_max_body_size (\d+)m;", text)
+    assert int(megabytes) * 2**20 >= MAX_BODY_BYTES
+    assert text.count(f":{Sts().port} max_fails") == 2
+    assert "non_idempotent" in text
+    (limit,) = re.findall(r"proxy_read_timeout (\d+)s;", text)
+    assert int(limit) >= 60  # the longest timeout_ms of a request
+
+
+def _written(file: Path) -> dict[str, str]:
     lines = [line for line in file.read_text("utf-8").splitlines() if line and line[0] != "#"]
-    return config.load(None, dict(line.partition("=")[::2] for line in lines) | also)
+    return dict(line.partition("=")[::2] for line in lines)
 
 
-def test_the_pods_environment_is_settings() -> None:
-    settings = _loaded(RUNPOD / "service.env")
+def test_the_pods_environment_is_settings_once_its_secret_is_put_in() -> None:
+    environ = _written(RUNPOD / "service.env")
+    with pytest.raises(ConfigError, match=r"DUBRELAY_STS__KEY: sts\.key = \*\*\*: must be of visible ASCII"):
+        config.load(None, environ)
+    assert re.fullmatch(r"\{\{ RUNPOD_SECRET_\w+ \}\}", environ["DUBRELAY_STS__KEY"])
+    settings = config.load(None, environ | {"DUBRELAY_STS__KEY": "k"})
     assert settings.sts.asr == ["large", "whisper-base"]
     assert settings.sts.engines["large"].kind == "whisper"
-    assert re.fullmatch(r"\{\{ RUNPOD_SECRET_\w+ \}\}", settings.sts.key.get_secret_value())
 
 
 def test_the_workers_environment_is_settings_and_goes_by_https() -> None:
-    settings = _loaded(RUNPOD / "worker.env", DUBRELAY_STS_CLIENT__KEY="k")
+    settings = config.load(None, _written(RUNPOD / "worker.env") | {"DUBRELAY_STS_CLIENT__KEY": "k"})
     assert all(url.startswith("https://") for url in settings.sts_client.urls)
     assert "KEY=" not in (RUNPOD / "worker.env").read_text("utf-8")
 

@@ -89,7 +89,8 @@ def test_keys_named_in_any_document_exist() -> None:
         for key in re.findall(rf"(?<![/\w.-])((?:{sections})\.[a-z_]+(?:\.[a-z_]+)*)\b", document.read_text("utf-8")):
             known = key in DEFAULTS or any(k.startswith(key + ".") for k in DEFAULTS)
             known = known or key.startswith(("sts.engines.", "streams."))
-            assert known or key.endswith((".py", ".toml", ".yml")), f"{document.name} names {key}"
+            files = (".py", ".toml", ".yml", ".md", ".json", ".crt")
+            assert known or key.endswith(files), f"{document.name} names {key}"
 
 
 def test_commands_and_targets_named_in_any_document_exist() -> None:

@@ -56,6 +56,27 @@ def test_secrets_are_starred_by_name() -> None:
     assert "hush" not in json.dumps(line)
 
 
+@pytest.mark.parametrize("style", ["json", "text"])
+def test_what_is_hidden_is_starred_wherever_it_stands(style: str) -> None:
+    said = _logged(
+        "logs.hide('hush-hush-hush', '', 'short')\n"
+        "logs.get().info('at hush-hush-hush', short='rtmp://h/in?pass=hush-hush-hush', many=['hush-hush-hush', 1])\n"
+        "logging.getLogger('else').warning('of %s', 'hush-hush-hush')\n"
+        "try: raise ValueError('hush-hush-hush')\nexcept ValueError: logs.get().exception('bug')",
+        style,
+    )
+    assert "hush" not in said
+    assert said.count("***") == 5
+    assert "short" in said
+
+
+def test_for_people_a_line_stays_one_line_and_moves_no_cursor() -> None:
+    said = _logged("logs.get().info('x', path='a\\n2026 [error] forged\\x1b[2J\\x9b\\u2028b')", "text")
+    (line,) = said.splitlines()
+    assert not {"\x1b[2J", "\x9b", "\u2028"} & {line[at : at + n] for at in range(len(line)) for n in (1, 4)}
+    assert r"\x0a2026" in line
+
+
 def test_lines_of_threads_and_of_other_libraries_carry_the_same_fields() -> None:
     line = _line(
         "import threading\n"

@@ -167,6 +167,13 @@ def test_a_server_that_is_not_there_is_a_network_failure(host: ModelHost, paths:
     assert "model.bin from http://127.0.0.1:1/model.bin" in error.message
 
 
+@pytest.mark.parametrize("url", [f"http://{'a' * 300}/model.bin", "http://[::1/model.bin"])
+def test_an_address_that_is_none_is_told(host: ModelHost, paths: Paths, url: str) -> None:
+    error = failure(host, paths, listed(host, url=url))
+    assert isinstance(error, StartupError)
+    assert error.message == f"model large: model.bin from {url}: not an address that can be asked"
+
+
 def test_without_room_nothing_is_fetched(host: ModelHost, paths: Paths) -> None:
     error = failure(host, paths, listed(host, size=10**17))
     assert re.search(r"models has \d+ bytes left, 100000000000000002 are needed", error.message)

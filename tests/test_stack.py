@@ -10,13 +10,16 @@ from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 
+import httpx2
 import psutil
 import pytest
 from pydantic import SecretStr
 
+from certificates import certificate
 from dubrelay import config, ports, stack
+from dubrelay.__main__ import main
 from dubrelay.children import answers
-from dubrelay.config import Settings
+from dubrelay.config import INTERNAL_USER, Settings
 from dubrelay.errors import ConfigError, StartupError
 from lying_service import Liar
 from media import free_mediamtx_settings, free_ports
@@ -47,6 +50,13 @@ def _free(settings: Settings) -> bool:
     return not any(ports.taken(listen) for listen in ports.needed(settings))
 
 
+def _control_api(settings: Settings) -> int:
+    """The status that MediaMTX answers with."""
+    auth = (INTERNAL_USER, settings.orchestrator.internal_secret.get_secret_value() or "wrong")
+    url = f"{settings.mediamtx.api_url}/v3/paths/list"
+    return httpx2.get(url, auth=auth, timeout=10, trust_env=False).status_code
+
+
 def _with(settings: Settings, section: str, **values: object) -> Settings:
     return settings.model_copy(update={section: getattr(settings, section).model_copy(update=values)})
 
@@ -61,16 +71,15 @@ def test_everything_starts_answers_and_is_gone_afterwards(settings: Settings) ->
     with stack.running(settings, said.append) as up:
         assert set(up.pids()) == {"sts", "mediamtx", "orchestrator"}
         assert up.settings.sts_client.urls == [settings.sts.url]
-        assert all(
-            answers(url)
-            for url in (
-                f"{settings.mediamtx.api_url}/v3/paths/list",
-                f"{settings.orchestrator.url}/healthz",
-                f"{settings.sts.url}/health",
-            )
-        )
+        urls = (stack.metrics_url(settings), f"{settings.orchestrator.url}/healthz", f"{settings.sts.url}/health")
+        assert all(answers(url) for url in urls)
+        assert _control_api(up.settings) == httpx2.codes.OK
+        assert _control_api(settings) == httpx2.codes.UNAUTHORIZED
+        secret = up.settings.orchestrator.internal_secret.get_secret_value()
         for pid in up.pids().values():
-            assert "hush-hush" not in " ".join(psutil.Process(pid).cmdline())
+            arguments = " ".join(psutil.Process(pid).cmdline())
+            assert "hush-hush" not in arguments
+            assert secret not in arguments
         pids = up.pids()
     assert [line for line in said if "ready" in line] == [
         f"{name} is ready" for name in ("sts", "mediamtx", "orchestrator")
@@ -78,6 +87,27 @@ def test_everything_starts_answers_and_is_gone_afterwards(settings: Settings) ->
     assert not any(psutil.pid_exists(pid) for pid in pids.values())
     assert _free(settings)
     assert {log.name for log in up.log_dir.iterdir()} == {"sts.log", "mediamtx.log", "orchestrator.log"}
+
+
+def test_mediamtx_alone_is_what_the_stack_would_start_in_place_of_the_command(settings: Settings) -> None:
+    command = [sys.executable, "-m", "dubrelay", "mediamtx", "--config", os.devnull]
+    environ = os.environ | config.to_environ(settings)
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environ) as process:
+        try:
+            wait_for(lambda: answers(f"http://127.0.0.1:{settings.mediamtx.metrics_port}/metrics"), 20, "MediaMTX")
+            became = psutil.Process(process.pid)
+            assert Path(became.exe()).name == "mediamtx"
+            assert "hush-hush" not in " ".join(became.cmdline())
+            environ = became.environ()
+            assert environ["DUBRELAY_HOOK_TOKEN"] == "hush-hush"
+            assert not [name for name in environ if name.startswith("DUBRELAY_ORCHESTRATOR__")]
+        finally:
+            process.terminate()
+
+
+def test_mediamtx_with_a_file_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mediamtx", "--file", "none.yml"]) == 3
+    assert capsys.readouterr().err == "dubrelay: none.yml is missing: run dubrelay from its checkout\n"
 
 
 def test_a_part_that_dies_comes_back_and_it_is_said(settings: Settings) -> None:
@@ -103,6 +133,12 @@ def test_languages_that_cannot_be_dubbed_are_one_line_and_nothing_stays(settings
         "they can * to ca, * to es"
     )
     assert _free(settings)
+    alone = _with(narrow, "worker", mode="bypass").model_copy(
+        update={"streams": {"x": config.Stream(mode="dub", target_language="it"), "y": config.Stream()}}
+    )
+    with pytest.raises(ConfigError) as caught, stack.running(alone, print):
+        pass
+    assert caught.value.message.startswith("streams.x.source_language = 'en', streams.x.target_language = 'it': ")
     with stack.running(_with(narrow, "dub", source_language="auto"), print):
         pass
 
@@ -176,7 +212,7 @@ def test_up_leaves_no_process_behind_however_it_ends(settings: Settings, number:
     command = [sys.executable, "-m", "dubrelay", "up", "--config", os.devnull]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as up:
         shown = _shown(up)
-        assert f"rtmp://127.0.0.1:{settings.mediamtx.rtmp_port}/live/STREAM/out" in shown
+        assert f"rtmp://127.0.0.1:{settings.mediamtx.rtmp_port}/live/main/out" in shown
         children = psutil.Process(up.pid).children(recursive=True)
         assert len(children) >= 3
         up.send_signal(number)
@@ -225,3 +261,36 @@ def test_the_api_stays_on_loopback_when_streams_come_from_elsewhere(settings: Se
     assert environ["MTX_RTMPADDRESS"] == f"0.0.0.0:{settings.mediamtx.rtmp_port}"
     assert environ["MTX_APIADDRESS"] == f"127.0.0.1:{settings.mediamtx.api_port}"
     assert environ["MTX_METRICSADDRESS"] == f"127.0.0.1:{settings.mediamtx.metrics_port}"
+    one = stack.mediamtx_environ(_with(settings, "mediamtx", host="10.0.0.5"))
+    assert one["MTX_APIADDRESS"] == f"10.0.0.5:{settings.mediamtx.api_port}"
+    assert one["MTX_METRICSADDRESS"] == f"127.0.0.1:{settings.mediamtx.metrics_port}"
+
+
+def test_where_there_is_rtmps_plain_rtmp_stays_on_this_machine(settings: Settings, tmp_path: Path) -> None:
+    own = certificate(tmp_path)
+    secure = _with(
+        settings, "mediamtx", host="0.0.0.0", tls_cert=own.file, tls_key=own.key, rtmps_port=free_ports(1)[0]
+    )
+    environ = stack.mediamtx_environ(secure)
+    assert environ["MTX_RTMPADDRESS"] == f"127.0.0.1:{settings.mediamtx.rtmp_port}"
+    assert environ["MTX_RTMPSADDRESS"] == f"0.0.0.0:{secure.mediamtx.rtmps_port}"
+    assert environ["MTX_RTMPSERVERKEY"] == str(own.key)
+    assert "mediamtx.rtmps_port" in {listen.key for listen in ports.needed(secure)}
+    assert secure.mediamtx.output_url("x").startswith("rtmp://127.0.0.1:")
+    stack.require_startable(secure)
+    with pytest.raises(ConfigError, match=r"^mediamtx\.tls_cert = .*of no use together"):
+        stack.require_startable(_with(secure, "mediamtx", tls_cert=own.key))
+
+
+def test_each_start_makes_its_own_secrets(settings: Settings) -> None:
+    bare = _with(settings, "orchestrator", hook_token=SecretStr(""))
+    made = [stack.with_secrets(bare).orchestrator for _ in range(2)]
+    secrets = {one.get_secret_value() for each in made for one in (each.hook_token, each.internal_secret)}
+    assert len(secrets) == 4
+    assert all(len(secret) >= 32 for secret in secrets)
+    assert stack.with_secrets(settings).orchestrator.hook_token == settings.orchestrator.hook_token
+
+
+def test_an_address_that_others_know_is_named(settings: Settings) -> None:
+    assert stack.reached_at("media.example") == "media.example"
+    assert stack.reached_at("0.0.0.0") not in {"", "0.0.0.0"}

@@ -12,7 +12,7 @@ import pytest
 import broken_service as flaws
 from broken_service import Broken, Flaw
 from certificates import certificate
-from dubrelay.errors import StartupError
+from dubrelay.errors import ConfigError, StartupError
 from dubrelay.sts.app import build_app
 from dubrelay.sts_check import CLAUSES, Verdict, broken, check
 from dubrelay.sts_check.speech import spoken
@@ -132,6 +132,13 @@ def test_a_server_that_reads_everything_before_it_says_413_is_found() -> None:
         assert broken(verdicts_on(running.url).values()) == ["413 declared", "413 chunked"]
 
 
+@pytest.mark.parametrize("url", ["http://[::1", f"http://{'a' * 70}"])
+def test_an_address_that_is_none_is_one_error(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(url, SPEECH, "en", "es")
+    assert caught.value.message.startswith(f"URL = {url!r}: ")
+
+
 def test_a_service_that_is_not_there_is_one_error() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(StartupError, match=f"{url}: no answer: "):
@@ -166,6 +173,7 @@ def test_the_command_checks_over_https_with_a_key_and_writes_json(tmp_path: Path
     [
         (["ftp://x"], "URL = 'ftp://x': must be http://HOST[:PORT]"),
         (["http://x", "--from", "fr"], "--from fr: needs --speech FILE in that language"),
+        (["http://x", "--json", "none/out.json"], "--json none/out.json: cannot be written: No such file or directory"),
         (["http://x", "--key-file", "none"], "--key-file none: cannot be read: No such file or directory"),
         (["http://x", "--key-file", "empty"], "--key-file empty: its first line must be the key"),
         (["http://x", "--speech", "none"], "--speech none: cannot be read: No such file or directory"),

@@ -11,22 +11,27 @@ import os
 import signal
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dubrelay import __version__, config, logs
-from dubrelay.config import Mode, Paths, Settings, WayIn
+from dubrelay.config import Mode, Paths, Role, Settings, Stream, WayIn
 from dubrelay.errors import EXIT_OK, ConfigError, StartupError
 from dubrelay.wire.trace import SoundName
 
 if TYPE_CHECKING:
     from dubrelay.models.catalogue import Model
+    from dubrelay.orchestrator.keys import Side
 
 DEFAULT_CONFIG = Path("dubrelay.toml")
 EXIT_NOT_DUBBED = 1
 EXIT_BROKEN = 1
+FIRST_STREAM = "main"
+DAY_S = 86_400.0
 MOCK_ENGINES: dict[str, Any] = {"sts.asr": ["mock"], "sts.mt": ["mock"], "sts.tts": ["mock"], "sts.tts_fast": []}
 
 app = typer.Typer(
@@ -40,6 +45,13 @@ app = typer.Typer(
 engines_app = typer.Typer(add_completion=False)
 app.add_typer(engines_app, name="engines")
 
+keys_app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Keys for publishers and viewers, tokens for the API, links that end by themselves.",
+)
+app.add_typer(keys_app, name="keys")
+
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", help="Settings (TOML). Default: ./dubrelay.toml if it is there."),
@@ -51,7 +63,7 @@ SetKeys = Annotated[
 
 
 def settings_from(file: Path | None, keys: list[str] | None, flags: dict[str, Any] | None = None) -> Settings:
-    """The settings of this process; flags that are None leave their key alone."""
+    """The settings of this process; flags that are None leave their key alone, also one that --set sets."""
     overrides: dict[str, Any] = {}
     for given in keys or []:
         key, equals, value = given.partition("=")
@@ -60,7 +72,8 @@ def settings_from(file: Path | None, keys: list[str] | None, flags: dict[str, An
         overrides[key.strip()] = config.from_text(value)
     if file is None and DEFAULT_CONFIG.is_file():
         file = DEFAULT_CONFIG
-    return config.load(file, os.environ, overrides | (flags or {}))
+    given_flags = {key: value for key, value in (flags or {}).items() if value is not None}
+    return config.load(file, os.environ, overrides | given_flags)
 
 
 def _version(wanted: bool) -> None:
@@ -84,7 +97,8 @@ def up(config_file: ConfigFile = None, keys: SetKeys = None) -> int:
     settings = settings_from(config_file, keys)
     try:
         with stack.running(settings, _say) as here:
-            typer.echo(f"\n{_what(here.settings, stack.silent_services(here.settings))} {_where(here.settings)}")
+            silent, made = stack.silent_services(here.settings), _first_key(here.settings)
+            typer.echo(f"\n{_what(here.settings, silent)} {_where(here.settings, made)}")
             signal.pause()
     except KeyboardInterrupt:
         _say("stopped")
@@ -108,17 +122,45 @@ def _what(settings: Settings, silent: list[str]) -> str:
     return f"Up, but no STS service is ready at {' and '.join(silent)}: {heard}.\n{up}"
 
 
-def _where(settings: Settings) -> str:
-    """Where to publish and where to watch."""
-    m = settings.mediamtx
-    rtmp = f"rtmp://{m.host}:{m.rtmp_port}"
-    return f"""\
-STREAM is a name of your choice.
+def _first_key(settings: Settings) -> str:
+    """One for stream FIRST_STREAM where nobody could publish anything yet; empty otherwise."""
+    from dubrelay.orchestrator import keys as store  # noqa: PLC0415
 
-  publish   OBS     server {rtmp}/live   stream key STREAM/in
-            ffmpeg  ffmpeg -re -i FILE -c:v libx264 -g 50 -pix_fmt yuv420p -c:a aac -f flv {rtmp}/live/STREAM/in
-  watch     browser http://{m.host}:{m.hls_port}/live/STREAM/out/
-            player  {rtmp}/live/STREAM/out
+    file = store.file_of(settings.paths)
+    ring = store.read(file)
+    if settings.access.publishers == "open" or ring.publishers or FIRST_STREAM in {key.name for key in ring.keys}:
+        return ""
+    return store.new(file, FIRST_STREAM, "publish", stream=FIRST_STREAM)
+
+
+def _where(settings: Settings, first_key: str) -> str:
+    """Where to publish and where to watch. `first_key`: the key of FIRST_STREAM, where it was made just now."""
+    from dubrelay.stack import reached_at  # noqa: PLC0415
+
+    m = settings.mediamtx
+    host = reached_at(m.host)
+    rtmp = f"rtmps://{host}:{m.rtmps_port}" if m.tls_cert else f"rtmp://{host}:{m.rtmp_port}"
+    stream = FIRST_STREAM if first_key else "STREAM"
+    query = "" if settings.access.publishers == "open" else f"?key={first_key or 'KEY'}"
+    hint = "STREAM is a name of your choice."
+    if first_key:
+        hint = "The key is shown only now. For another stream: `dubrelay keys new NAME --publish STREAM`."
+    elif query:
+        hint = (
+            "KEY is the stream's: `dubrelay keys list` names them, `dubrelay keys new NAME --publish STREAM` makes one."
+        )
+    link = "" if settings.access.readers == "open" else "?LINK"
+    if link:
+        hint += "\nLINK opens the output for a day: `dubrelay keys link STREAM`."
+    published = f'"{rtmp}/live/{stream}/in{query}"'
+    return f"""\
+{hint}
+
+  publish   OBS     server {rtmp}/live
+                    stream key {stream}/in{query}
+            ffmpeg  ffmpeg -re -i FILE -c:v libx264 -g 50 -pix_fmt yuv420p -c:a aac -f flv {published}
+  watch     browser http://{host}:{m.hls_port}/live/{stream}/out/{link}
+            player  rtmp://{reached_at(m.rtmp_host)}:{m.rtmp_port}/live/{stream}/out{link}
   look      status  {settings.orchestrator.url}/     metrics {settings.orchestrator.url}/metrics
             logs    {settings.paths.state_dir / "log"}/
 
@@ -208,7 +250,10 @@ def worker(
 
     settings = settings_from(config_file, keys, {"worker.mode": mode, "worker.input": protocol})
     way_in = settings.worker.input if settings.worker.input != "auto" else "rtmp"
-    stream_settings = WorkerSettings.for_stream(settings, stream, uuid.uuid4().hex, way_in)
+    table = settings.streams.get(stream, Stream())
+    if mode is not None:
+        table = table.model_copy(update={"mode": mode})
+    stream_settings = WorkerSettings.for_stream(settings, stream, uuid.uuid4().hex, way_in, table)
     refuse_second_worker(settings, stream)
     leave(run(stream_settings, on_end_of_stdin=lambda _: None, metrics_port=metrics_port))
 
@@ -277,6 +322,8 @@ def sts_check(
     client = settings_from(config_file, keys, {"sts_client.urls": [url]}).sts_client
     if source != speech.LANGUAGE and speech_file is None:
         raise ConfigError(f"--from {source}: needs --speech FILE in that language")
+    if json_file is not None:
+        _check_writable(json_file)
     key = client.key.get_secret_value() if key_file is None else _first_line(key_file)
     sound = speech.spoken() if speech_file is None else speech.recorded(speech_file)
     verify, console = verification(client.ca_file), Console()
@@ -286,6 +333,14 @@ def sts_check(
     if json_file is not None:
         json_file.write_text(json.dumps(room.as_json(url, verdicts), indent=2) + "\n", "utf-8")
     return EXIT_BROKEN if room.broken(verdicts) else EXIT_OK
+
+
+def _check_writable(json_file: Path) -> None:
+    """ConfigError now, and not after minutes."""
+    try:
+        json_file.open("a").close()
+    except OSError as e:
+        raise ConfigError(f"--json {json_file}: cannot be written: {e.strerror}") from e
 
 
 def _first_line(key_file: Path) -> str:
@@ -336,6 +391,43 @@ def trace(
 
 
 @app.command()
+def status(
+    once: Annotated[bool, typer.Option("--once", help="Once; also where the output is no terminal.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Once, all that is known, as JSON on one line.")] = False,
+    url: Annotated[str | None, typer.Option(help="The orchestrator's; default: where the settings put it.")] = None,
+    config_file: ConfigFile = None,
+    keys: SetKeys = None,
+) -> int:
+    """Show the streams of a running orchestrator, once a second."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from dubrelay import status as room  # noqa: PLC0415
+
+    settings, console = settings_from(config_file, keys).orchestrator, Console()
+    with room.Orchestrator(url or settings.url, settings.api_token.get_secret_value()) as orchestrator:
+        if as_json:
+            typer.echo(room.as_json(orchestrator.streams()))
+        elif once or not console.is_terminal:
+            console.print(room.table(orchestrator.streams()))
+        else:
+            with suppress(KeyboardInterrupt):
+                room.follow(orchestrator, console)
+    return EXIT_OK
+
+
+@app.command()
+def mediamtx(
+    file: Annotated[Path | None, typer.Option(metavar="FILE", help="Its configuration; default: ours.")] = None,
+    config_file: ConfigFile = None,
+    keys: SetKeys = None,
+) -> int:
+    """Run MediaMTX alone, in place of this process, with the addresses and hooks that the settings say."""
+    from dubrelay import stack  # noqa: PLC0415
+
+    stack.become_mediamtx(settings_from(config_file, keys), os.environ, file)
+
+
+@app.command()
 def doctor(
     installed: Annotated[bool, typer.Option("--installed", help="Only what is installed, no ports, no room.")] = False,
     config_file: ConfigFile = None,
@@ -348,6 +440,104 @@ def doctor(
     rows = room.installed(settings) if installed else room.check(settings)
     room.show(rows)
     return EXIT_OK if all(row.ok for row in rows) else StartupError.exit_code
+
+
+StreamSide = Annotated[
+    str, typer.Argument(metavar="STREAM[/in]", help="The stream's output; with /in its input, the original.")
+]
+
+
+@keys_app.command("new")
+def keys_new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the key, for lists and logs.")],
+    publish: Annotated[str | None, typer.Option(metavar="STREAM", help="It publishes this stream.")] = None,
+    watch: Annotated[str | None, typer.Option(metavar="STREAM[/in]", help="It watches this stream.")] = None,
+    role: Annotated[Role | None, typer.Option(help="It is a token for the API.")] = None,
+    days: Annotated[float | None, typer.Option(min=0.001, help="It ends after so long; otherwise never.")] = None,
+    config_file: ConfigFile = None,
+    keys: SetKeys = None,
+) -> int:
+    """Make a key and say it, once: only its digest is kept."""
+    from dubrelay.orchestrator import keys as store  # noqa: PLC0415
+
+    if [publish, watch, role].count(None) != 2:
+        raise ConfigError("a key is for one thing: --publish STREAM, --watch STREAM or --role ROLE")
+    file = store.file_of(settings_from(config_file, keys).paths)
+    lasts_s = None if days is None else days * DAY_S
+    if publish is not None:
+        typer.echo(store.new(file, name, "publish", stream=publish, lasts_s=lasts_s))
+    elif watch is not None:
+        stream, side = _side_of(watch)
+        typer.echo(store.new(file, name, "watch", stream=stream, side=side, lasts_s=lasts_s))
+    else:
+        typer.echo(store.new(file, name, "api", role=role, lasts_s=lasts_s))
+    return EXIT_OK
+
+
+@keys_app.command("list")
+def keys_list(config_file: ConfigFile = None, keys: SetKeys = None) -> int:
+    """List the keys, without what is secret of them."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    from dubrelay.orchestrator import keys as store  # noqa: PLC0415
+
+    table = Table("name", "opens", "made", "ends")
+    for key in store.read(store.file_of(settings_from(config_file, keys).paths)).keys:
+        table.add_row(key.name, key.opens(), _date(key.created), _date(key.expires) if key.expires else "-")
+    Console().print(table)
+    return EXIT_OK
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME...", help="Keys that open nothing any more.")
+    ] = None,
+    links: Annotated[bool, typer.Option("--links", help="All links that were made so far.")] = False,
+    config_file: ConfigFile = None,
+    keys: SetKeys = None,
+) -> int:
+    """Take keys or links back. Who is in already stays in until the connection ends."""
+    from dubrelay.orchestrator import keys as store  # noqa: PLC0415
+
+    if not names and not links:
+        raise ConfigError("name the keys, or say --links")
+    file = store.file_of(settings_from(config_file, keys).paths)
+    store.revoke(file, names or [])
+    if links:
+        store.revoke_links(file)
+    return EXIT_OK
+
+
+@keys_app.command("link")
+def keys_link(
+    stream: StreamSide,
+    hours: Annotated[float, typer.Option(min=0.01, max=24 * 366, help="It ends after so long.")] = 24.0,
+    config_file: ConfigFile = None,
+    keys: SetKeys = None,
+) -> int:
+    """Make links that watch a stream until they end."""
+    from dubrelay.orchestrator import keys as store  # noqa: PLC0415
+    from dubrelay.stack import reached_at  # noqa: PLC0415
+
+    settings = settings_from(config_file, keys)
+    name, side = _side_of(stream)
+    query, m = store.link(store.file_of(settings.paths), name, side, hours * 3600), settings.mediamtx
+    typer.echo(f"http://{reached_at(m.host)}:{m.hls_port}/live/{name}/{side}/?{query}")
+    typer.echo(f"rtmp://{reached_at(m.rtmp_host)}:{m.rtmp_port}/live/{name}/{side}?{query}")
+    return EXIT_OK
+
+
+def _side_of(stream: str) -> tuple[str, Side]:
+    name, slash, side = stream.partition("/")
+    if slash and side not in {"in", "out"}:
+        raise ConfigError(f"STREAM = {stream[:80]!r}: must be STREAM, STREAM/out or STREAM/in")
+    return name, "in" if side == "in" else "out"
+
+
+def _date(unix: int) -> str:
+    return f"{datetime.fromtimestamp(unix, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 @engines_app.callback(invoke_without_command=True)
@@ -415,13 +605,13 @@ def _show_engines(settings: Settings) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    from dubrelay.sts.engines import describe, possible_pairs  # noqa: PLC0415
+    from dubrelay.sts.engines import describe, in_use, possible_pairs  # noqa: PLC0415
 
-    configured = {*settings.sts.asr, *settings.sts.mt, *settings.sts.tts, *settings.sts.tts_fast}
+    used = in_use(settings.sts)
     table = Table("stage", "engine", "in use", "languages", "licence", "needs")
     for info in describe(settings.sts, settings.paths):
-        in_use = "yes" if info.name in configured else ""
-        table.add_row(info.stage, info.name, in_use, " ".join(info.languages), info.licence, info.missing or "-")
+        mark = "yes" if (info.stage, info.name) in used else ""
+        table.add_row(info.stage, info.name, mark, " ".join(info.languages), info.licence, info.missing or "-")
     console = Console()
     console.print(table)
     for target, sources in _by_target(possible_pairs(settings.sts, settings.paths)).items():

@@ -9,11 +9,12 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -25,13 +26,21 @@ from pydantic import (
 )
 
 from dubrelay.allowed import allowed
+from dubrelay.destination import Target, target
 from dubrelay.errors import ConfigError
 
 ENV_PREFIX = "DUBRELAY_"
-_NOT_SETTINGS = {"DUBRELAY_PYTHON", "DUBRELAY_HOOK", "DUBRELAY_HOOK_URL", "DUBRELAY_HOOK_TOKEN"}
+_NOT_SETTINGS = {
+    "DUBRELAY_PYTHON",
+    "DUBRELAY_HOOK",
+    "DUBRELAY_HOOK_URL",
+    "DUBRELAY_HOOK_TOKEN",
+    "DUBRELAY_HOOK_CERTIFICATE",
+}
 """What MediaMTX's hooks are told (deploy/mediamtx.yml)."""
 
 _SHOWN_CHARACTERS = 200
+_BEARER_KEY = re.compile(r"[!-~]*")
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Language = Annotated[
@@ -45,13 +54,9 @@ SourceLanguage = Annotated[
         description="a language code such as en or pt-br, or auto for whatever is spoken",
     ),
 ]
-StreamId = Annotated[
-    str,
-    Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
-        description="1 to 64 letters, digits, _ and -, the first one a letter or digit",
-    ),
-]
+STREAM_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+STREAM_ID_IS = "1 to 64 letters, digits, _ and -, the first one a letter or digit"
+StreamId = Annotated[str, Field(pattern=STREAM_ID_PATTERN, description=STREAM_ID_IS)]
 Voice = Annotated[
     str,
     Field(
@@ -84,18 +89,31 @@ class Term(BaseModel):
 
 Glossary = Annotated[tuple[Term, ...], Field(max_length=200)]
 Mode = Literal["dub", "bypass"]
+Programme = Literal["dub", "bypass", "silence"]
+"""What goes out: the dub, the original as it came, nothing."""
 InputProtocol = Literal["rtmp", "rtsp", "srt"]
 WayIn = Literal["auto", InputProtocol]
 Fallback = Literal["original", "background", "ducked", "silence"]
 
 
-def _not_empty(value: object) -> object:
+def _names_something(value: object) -> object:
     if value == "":
         raise ValueError('must not be empty; the current folder is "."')
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("must not hold a NUL character")
     return value
 
 
-NamedPath = Annotated[Path, BeforeValidator(_not_empty)]
+NamedPath = Annotated[Path, BeforeValidator(_names_something)]
+
+
+def _can_be_sent(key: SecretStr) -> SecretStr:
+    if not _BEARER_KEY.fullmatch(key.get_secret_value()):
+        raise ValueError("must be of visible ASCII characters, without spaces")
+    return key
+
+
+BearerKey = Annotated[SecretStr, AfterValidator(_can_be_sent)]
 
 
 def is_loopback(host: str) -> bool:
@@ -106,6 +124,21 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+INTERNAL_USER = "internal"
+"""Whom our own parts call themselves to MediaMTX; the password is `orchestrator.internal_secret`."""
+_TOKEN = re.compile(r"([A-Za-z0-9_-]{16,512})?")
+
+
+def _token(secret: SecretStr) -> SecretStr:
+    if not _TOKEN.fullmatch(secret.get_secret_value()):
+        raise ValueError("must be 16 to 512 letters, digits, _ and -, such as `openssl rand -hex 24` prints")
+    return secret
+
+
+Token = Annotated[SecretStr, AfterValidator(_token)]
+"""One that needs no encoding in a URL; empty: none."""
 
 
 class _Section(BaseModel):
@@ -123,51 +156,120 @@ class Paths(_Section):
     catalogue: NamedPath | None = None
 
 
+def _both(tls_cert: Path | None, tls_key: Path | None) -> None:
+    if (tls_cert is None) != (tls_key is None):
+        lacks = "tls_cert" if tls_cert is None else "tls_key"
+        raise ValueError(f"tls_cert and tls_key go together: {lacks} is not set")
+
+
 class MediaMtx(_Section):
     binary: str = ""
     host: str = "127.0.0.1"
     rtmp_port: Port = 1935
+    rtmps_port: Port = 1936
     rtsp_port: Port = 8554
     hls_port: Port = 8888
     srt_port: Port = 8890
     webrtc_port: Port = 8889
     api_port: Port = 9997
     metrics_port: Port = 9998
+    log_level: Literal["info", "warn", "error"] = "info"
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
 
-    def input_url(self, stream_id: str, protocol: InputProtocol) -> str:
+    def input_url(self, stream_id: str, protocol: InputProtocol, secret: str = "") -> str:
+        """Where a worker reads; with the internal secret in it, if there is one."""
         path = f"live/{stream_id}/in"
         if protocol == "srt":
-            return f"srt://{self.host}:{self.srt_port}?streamid=read:{path}"
-        port = self.rtmp_port if protocol == "rtmp" else self.rtsp_port
-        return f"{protocol}://{self.host}:{port}/{path}"
+            given = f":{INTERNAL_USER}:{secret}" if secret else ""
+            return f"srt://{self.host}:{self.srt_port}?streamid=read:{path}{given}"
+        if protocol == "rtsp":
+            given = f"{INTERNAL_USER}:{secret}@" if secret else ""
+            return f"rtsp://{given}{self.host}:{self.rtsp_port}/{path}"
+        return self._rtmp_url(path, secret)
 
-    def output_url(self, stream_id: str) -> str:
-        return f"rtmp://{self.host}:{self.rtmp_port}/live/{stream_id}/out"
+    def output_url(self, stream_id: str, secret: str = "") -> str:
+        """Where a worker publishes."""
+        return self._rtmp_url(f"live/{stream_id}/out", secret)
+
+    def _rtmp_url(self, path: str, secret: str) -> str:
+        given = f"?user={INTERNAL_USER}&pass={secret}" if secret else ""
+        return f"rtmp://{self.rtmp_host}:{self.rtmp_port}/{path}{given}"
+
+    @property
+    def rtmp_host(self) -> str:
+        """Of plain RTMP, which never leaves this machine where there is RTMPS."""
+        return "127.0.0.1" if self.tls_cert else self.host
 
     @property
     def api_url(self) -> str:
         return f"http://{self.host}:{self.api_port}"
 
+    @model_validator(mode="after")
+    def _tls_whole(self) -> Self:
+        _both(self.tls_cert, self.tls_key)
+        return self
+
 
 class Orchestrator(_Section):
     host: str = "127.0.0.1"
     port: Port = 8080
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    allowed_hosts: list[str] = []
+    api_token: Token = SecretStr("")
     hook_token: SecretStr = SecretStr("")
+    internal_secret: Token = SecretStr("")
     poll_interval_s: float = Field(1.0, gt=0, le=10)
     grace_s: float = Field(30.0, ge=0, le=3600)
     ready_timeout_s: float = Field(20.0, gt=0, le=300)
     heartbeat_timeout_s: float = Field(15.0, gt=0, le=300)
     stop_timeout_s: float = Field(5.0, gt=0, le=60)
+    max_streams: int = Field(20, ge=1, le=1000)
+    worker_memory_mb: int = Field(1000, ge=0, le=1_000_000)
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        return f"{'https' if self.tls_cert else 'http'}://{self.host}:{self.port}"
 
     @model_validator(mode="after")
-    def _token_off_loopback(self) -> Self:
-        if not is_loopback(self.host) and not self.hook_token.get_secret_value():
-            raise ValueError("hook_token is required when host is not a loopback address")
+    def _tls_whole(self) -> Self:
+        _both(self.tls_cert, self.tls_key)
         return self
+
+
+HostPattern = Annotated[
+    str,
+    Field(pattern=r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]{0,252})$", description="a host name, or *.domain for all below"),
+]
+
+
+class Egress(_Section):
+    publisher_hosts: list[HostPattern] = Field([], max_length=100)
+
+
+Readers = Literal["open", "key"]
+Role = Literal["viewer", "operator", "admin"]
+"""Of an API token; each may what those before it may."""
+
+
+class Access(_Section):
+    """Who may publish and who may watch (orchestrator/access.py)."""
+
+    publishers: Literal["key", "open"] = "key"
+    readers: Readers = "open"
+    internal_networks: list[str] = []
+    failures_per_minute: int = Field(20, ge=1, le=10_000)
+
+    @field_validator("internal_networks")
+    @classmethod
+    def _networks(cls, networks: list[str]) -> list[str]:
+        for network in networks:
+            try:
+                ip_network(network)
+            except ValueError:
+                raise ValueError(f"{network!r} is no network such as 10.0.3.0/24 or fd00::/64") from None
+        return networks
 
 
 class Worker(_Section):
@@ -185,6 +287,17 @@ class Dub(_Section):
     target_language: Language = "es"
     voice: Voice = "default"
     fallback: Fallback = "original"
+
+
+Languages = Annotated[tuple[Language, ...], Field(max_length=100)]
+
+
+class Publisher(_Section):
+    """What a publisher's query may choose. None: anything; empty: nothing; else one of these."""
+
+    lang: Languages | None = None
+    src: Annotated[tuple[SourceLanguage, ...], Field(max_length=100)] | None = None
+    voice: Annotated[tuple[Voice, ...], Field(max_length=100)] | None = None
 
 
 class Cut(_Section):
@@ -215,8 +328,8 @@ class Trace(_Section):
 
 class StsClient(_Section):
     urls: list[ServiceUrl] = Field(["http://127.0.0.1:8000"], min_length=1)
-    key: SecretStr = SecretStr("")
-    ca_file: Path | None = None
+    key: BearerKey = SecretStr("")
+    ca_file: NamedPath | None = None
     timeout_s: float = Field(8.0, gt=0, le=60)
     retries: int = Field(1, ge=0, le=3)
     max_in_flight: int = Field(4, ge=1, le=32)
@@ -349,12 +462,14 @@ class OpenAiChatEngine(OpenAiEngine):
 
 class KokoroEngine(_Engine):
     kind: Literal["kokoro"] = "kokoro"
-    voices: Path | None = None
+    voices: NamedPath | None = None
+    pace: float | None = Field(None, ge=0.8, le=1.3)
+    """How fast tempo 1 is, against the model's own speed. None: 1.2 for the bundled voices, else 1."""
 
 
 class PiperEngine(_Engine):
     kind: Literal["piper"] = "piper"
-    voices: Path
+    voices: NamedPath
     noise_scale: float | None = Field(None, ge=0, le=2)
     noise_w: float | None = Field(None, ge=0, le=2)
 
@@ -397,11 +512,11 @@ Engine = (
 class Sts(_Section):
     host: str = "127.0.0.1"
     port: Port = 8000
-    key: SecretStr = SecretStr("")
-    keys_file: Path | None = None
+    key: BearerKey = SecretStr("")
+    keys_file: NamedPath | None = None
     requests_per_minute_per_key: int = Field(0, ge=0, le=100_000)
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
+    tls_cert: NamedPath | None = None
+    tls_key: NamedPath | None = None
     asr: list[str] = Field(["whisper-tiny.en", "whisper-base"], min_length=1)
     mt: list[str] = Field(["apertium"], min_length=1)
     tts: list[str] = Field(["kokoro", "hibari"], min_length=1)
@@ -435,16 +550,14 @@ class Sts(_Section):
 
     @model_validator(mode="after")
     def _tls_whole(self) -> Self:
-        if (self.tls_cert is None) != (self.tls_key is None):
-            lacks = "tls_cert" if self.tls_cert is None else "tls_key"
-            raise ValueError(f"tls_cert and tls_key go together: {lacks} is not set")
+        _both(self.tls_cert, self.tls_key)
         return self
 
 
+MAX_DESTINATIONS = 16
 DestinationName = Annotated[
     str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$", description="1 to 32 lower-case letters, digits and -")
 ]
-_DESTINATION = re.compile(r"(rtmps?|srt|whips?)://[^\s/?#]+\S*")
 
 
 class Destination(_Section):
@@ -455,24 +568,48 @@ class Destination(_Section):
 
     @field_validator("url")
     @classmethod
-    def _known_scheme(cls, url: SecretStr) -> SecretStr:
-        if not _DESTINATION.fullmatch(url.get_secret_value()):
-            raise ValueError("must be an rtmp, rtmps, srt, whip or whips URL without spaces")
+    def _forwardable(cls, url: SecretStr) -> SecretStr:
+        target(url.get_secret_value())
         return url
 
+    @property
+    def target(self) -> Target:
+        return target(self.url.get_secret_value())
 
-class Stream(_Section):
-    """What is different for one stream. None: as the sections say for all."""
+
+class StreamConfig(_Section):
+    """What may be different for one stream. None: as the sections, or the layer below, say."""
 
     mode: Mode | None = None
+    programme: Programme | None = None
     source_language: SourceLanguage | None = None
     target_language: Language | None = None
     voice: Voice | None = None
     fallback: Fallback | None = None
     floor_gain_db: GainDb | None = None
     original_gain_db: GainDb | None = None
-    glossary: Glossary = ()
-    destinations: Annotated[tuple[Destination, ...], Field(max_length=16)] = ()
+    glossary: Glossary | None = None
+    publisher_lang: Languages | None = None
+    publisher_src: Annotated[tuple[SourceLanguage, ...], Field(max_length=100)] | None = None
+    publisher_voice: Annotated[tuple[Voice, ...], Field(max_length=100)] | None = None
+
+    def set_keys(self) -> dict[str, Any]:
+        """Its keys that are set, with their values."""
+        return {key: value for key in StreamConfig.model_fields if (value := getattr(self, key)) is not None}
+
+    def under(self, upper: StreamConfig) -> Self:
+        """This one with what `upper` sets laid over it, key by key."""
+        return self.model_copy(update=upper.set_keys())
+
+
+NOTHING_SET = StreamConfig()
+
+
+class Stream(StreamConfig):
+    """A table [streams.ID]: what is different for a stream, who may watch it, and where its `out` is forwarded to."""
+
+    readers: Readers | None = None
+    destinations: Annotated[tuple[Destination, ...], Field(max_length=MAX_DESTINATIONS)] = ()
 
     @field_validator("destinations")
     @classmethod
@@ -487,23 +624,74 @@ class Settings(_Section):
     paths: Paths = Paths()
     mediamtx: MediaMtx = MediaMtx()
     orchestrator: Orchestrator = Orchestrator()
+    egress: Egress = Egress()
+    access: Access = Access()
     worker: Worker = Worker()
     dub: Dub = Dub()
     cut: Cut = Cut()
     mix: Mix = Mix()
+    publisher: Publisher = Publisher()
     trace: Trace = Trace()
     sts_client: StsClient = StsClient()
     sts: Sts = Sts()
     streams: dict[StreamId, Stream] = {}
 
     @model_validator(mode="after")
+    def _open_on_loopback_only(self) -> Self:
+        if self.access.publishers == "open" and not is_loopback(self.mediamtx.host):
+            raise ValueError(
+                f"access.publishers = 'open' lets everybody on this machine publish: not with mediamtx.host = "
+                f"{self.mediamtx.host!r}, which is not a loopback address"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _phrase_fits_latency(self) -> Self:
-        if self.worker.mode == "dub" and self.worker.latency_s < self.cut.max_phrase_s + 1.5:
+        self.require_time_to_dub(self.worker.mode)
+        return self
+
+    @model_validator(mode="after")
+    def _streams_fit(self) -> Self:
+        for stream_id, stream in self.streams.items():
+            try:
+                self.require_fit(stream)
+            except ValueError as e:
+                raise ValueError(f"streams.{stream_id}: {e}") from e
+        return self
+
+    def require_time_to_dub(self, mode: Mode) -> None:
+        """ValueError where `mode` is dub and the latency is too short for a phrase."""
+        if mode == "dub" and self.worker.latency_s < self.cut.max_phrase_s + 1.5:
             raise ValueError(
                 f"worker.latency_s = {self.worker.latency_s:g} leaves no time to dub: it must be at least "
                 f"cut.max_phrase_s + 1.5 = {self.cut.max_phrase_s + 1.5:g}"
             )
-        return self
+
+    def require_fit(self, stream: StreamConfig) -> None:
+        """ValueError where these settings do not go together with what is different for a stream."""
+        mode = stream.mode or self.worker.mode
+        self.require_time_to_dub(mode)
+        if mode == "bypass" and stream.programme == "dub":
+            raise ValueError("programme = 'dub' needs mode = 'dub': in bypass mode the sound is not decoded")
+
+    def for_stream(self, stream: StreamConfig) -> Self:
+        """These settings with what is different for one stream in their sections."""
+        changed = {
+            "worker": {"mode": stream.mode},
+            "dub": {key: getattr(stream, key) for key in Dub.model_fields},
+            "mix": {"floor_gain_db": stream.floor_gain_db, "original_gain_db": stream.original_gain_db},
+            "publisher": {key: getattr(stream, f"publisher_{key}") for key in Publisher.model_fields},
+        }
+        sections = {
+            name: getattr(self, name).model_copy(update={key: v for key, v in values.items() if v is not None})
+            for name, values in changed.items()
+        }
+        return self.model_copy(update=sections)
+
+    @property
+    def dubs(self) -> bool:
+        """Whether there is a stream that is dubbed, as far as these settings say."""
+        return "dub" in {self.worker.mode, *(stream.mode for stream in self.streams.values())}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -512,7 +700,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as e:
         raise ConfigError(f"{path}: cannot be read: {e.strerror}") from e
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+    except (ValueError, RecursionError) as e:  # also of a number of thousands of digits, and of brackets in brackets
         raise ConfigError(f"{path}: not valid TOML: {e}") from e
 
 
@@ -558,7 +746,7 @@ def _collect(section: BaseModel, prefix: str, environ: dict[str, str]) -> None:
             _collect(value, name + "__", environ)
         elif isinstance(value, SecretStr):
             environ[name] = value.get_secret_value()
-        elif isinstance(value, (list, dict)):
+        elif isinstance(value, (list, tuple, dict)):
             environ[name] = json.dumps(value, default=_plain)
         elif value is not None:
             environ[name] = str(value)
@@ -611,10 +799,10 @@ def _origin(key: str, origins: Mapping[str, str]) -> str:
 
 def _shown(key: str, value: object) -> str:
     """A wrong value as people may see it: no secret, and no more of it than is needed to know it again."""
-    if key.endswith(("key", "token")) or ".destinations." in key:
+    if key.endswith(("key", "token", "secret")) or ".destinations." in key:
         return "***"
     text = re.sub(r"//[^/@]*@", "//***@", repr(value))
-    text = re.sub(r"""((?:key|token)\W{1,6})[^"'\\,}\s]+""", r"\1***", text)
+    text = re.sub(r"""((?:key|token|secret|pass)\W{1,6})[^"'\\,}\s]+""", r"\1***", text)
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
 
 
@@ -623,7 +811,7 @@ def from_text(text: str) -> Any:
     if text[:1] in "[{":
         try:
             return json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # also of a number of thousands of digits, and of brackets in brackets
             return text
     return text
 

@@ -20,7 +20,7 @@ from dubrelay import models, ports, stack
 from dubrelay.children import answers
 from dubrelay.config import Settings, StsClient
 from dubrelay.errors import DubrelayError
-from dubrelay.trust import verification
+from dubrelay.trust import that_certificate, verification
 
 SETUP = "run scripts/setup"
 MEDIAMTX_VERSION = "v1.20.1"
@@ -124,7 +124,7 @@ def _ports(settings: Settings) -> list[Row]:
     settings = stack.with_own_sts(settings)
     own_sts = stack.runs_sts(settings)
     rows = [_port(listen, settings) for listen in ports.needed(settings, own_sts)]
-    if not own_sts and settings.worker.mode == "dub":
+    if not own_sts and settings.dubs:
         rows += _services(settings.sts_client)
     return rows
 
@@ -141,12 +141,15 @@ def _port(listen: ports.Listen, settings: Settings) -> Row:
 
 def _ours(listen: ports.Listen, settings: Settings) -> str:
     whose = {
-        "mediamtx": ("MediaMTX", settings.mediamtx.api_url + "/v3/paths/list"),
+        "mediamtx": ("MediaMTX", stack.metrics_url(settings)),
         "orchestrator": ("the orchestrator", settings.orchestrator.url + "/healthz"),
         "sts": ("the STS service", settings.sts.url + "/health"),
     }
-    name, url = whose[listen.key.partition(".")[0]]
-    return f"{name} is running" if answers(url) else ""
+    part = listen.key.partition(".")[0]
+    name, url = whose[part]
+    certificate = settings.orchestrator.tls_cert if part == "orchestrator" else settings.sts.tls_cert
+    verify = that_certificate(certificate, f"{part}.tls_cert") if url.startswith("https") else True
+    return f"{name} is running" if answers(url, verify) else ""
 
 
 def _services(client: StsClient) -> list[Row]:

@@ -15,8 +15,9 @@ def listening(who: str, host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         server_socket = socket.socket(family, kind, protocol)
-    except OSError as e:
-        raise StartupError(f"{who}: cannot listen on {host}:{port}: {e.strerror}") from e
+    except (OSError, UnicodeError) as e:
+        reason = e.strerror if isinstance(e, OSError) else "not the name of a host"
+        raise StartupError(f"{who}: cannot listen on {host}:{port}: {reason}") from e
     try:
         server_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server_socket.bind(address)

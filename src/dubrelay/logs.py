@@ -1,7 +1,8 @@
 """Logs: JSON lines on stderr, plain text on a terminal.
 
 Every line carries `ts level component event` and, where they are bound, `streamId runId instanceId`. Secrets never
-reach a line: URLs go through `redact_url`, and a key that looks like a secret's name is starred.
+reach a line: URLs go through `redact_url`, a key that looks like a secret's name is starred, and so is what `hide` was
+told, wherever it stands.
 """
 
 from __future__ import annotations
@@ -18,6 +19,13 @@ from structlog.typing import EventDict, WrappedLogger
 Logger = structlog.stdlib.BoundLogger
 
 INSTANCE_ID = uuid.uuid4().hex[:12]
+_STARS = "***"
+_hidden: list[str] = []
+_MIN_HIDDEN = 12
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
+    0x2028: "\\u2028",
+    0x2029: "\\u2029",
+}
 _SECRET_NAMES = ("key", "token", "secret", "password", "authorization")
 
 
@@ -30,10 +38,42 @@ def redact_url(url: str) -> str:
     return f"{parts.scheme}://{host}{port}/{app}"
 
 
+def hide(*secrets: str) -> None:
+    """From now on these never appear in a line of this process, whoever writes it.
+
+    Of those with under 12 characters nothing is hidden: they may be parts of ordinary words.
+    """
+    _hidden.extend(secret for secret in secrets if len(secret) >= _MIN_HIDDEN and secret not in _hidden)
+
+
+def scrubbed(text: str) -> str:
+    """Without the secrets that `hide` was told."""
+    for secret in _hidden:
+        text = text.replace(secret, _STARS)
+    return text
+
+
+def _scrub(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = scrubbed(value)
+        elif isinstance(value, (list, tuple, dict)) and (text := repr(value)) != scrubbed(text):
+            event[name] = scrubbed(text)
+    return event
+
+
+def _on_one_line(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """For people: what a stranger sent must not look like another line, or move the cursor. JSON has its own way."""
+    for name, value in event.items():
+        if isinstance(value, str) and name not in {"exception", "stack"}:
+            event[name] = value.translate(_CONTROLS)
+    return event
+
+
 def _star_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     for name in event:
         if name.lower().endswith(_SECRET_NAMES):
-            event[name] = "***"
+            event[name] = _STARS
     return event
 
 
@@ -52,7 +92,10 @@ def setup(component: str, level: str = "info", style: Literal["auto", "json", "t
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         _star_secrets,
         structlog.processors.format_exc_info,
+        _scrub,
     ]
+    if as_text:
+        shared.append(_on_one_line)
     render: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(timestamp_key="ts") if as_text else structlog.processors.JSONRenderer()
     )

@@ -32,8 +32,11 @@ class Listen:
 def needed(settings: Settings, own_sts: bool = True) -> list[Listen]:
     """Everything that `dubrelay up` opens."""
     m, o, s = settings.mediamtx, settings.orchestrator, settings.sts
-    tcp = ("rtmp", "rtsp", "hls", "webrtc", "api", "metrics")
+    tcp = ("rtsp", "hls", "webrtc", "api", "metrics")
     listens = [Listen(f"mediamtx.{name}_port", m.host, getattr(m, f"{name}_port")) for name in tcp]
+    listens.insert(0, Listen("mediamtx.rtmp_port", m.rtmp_host, m.rtmp_port))
+    if m.tls_cert is not None:
+        listens.append(Listen("mediamtx.rtmps_port", m.host, m.rtmps_port))
     listens.append(Listen("mediamtx.srt_port", m.host, m.srt_port, "udp"))
     listens.append(Listen("mediamtx.webrtc_port", m.host, m.webrtc_port, "udp"))
     listens.append(Listen("orchestrator.port", o.host, o.port))

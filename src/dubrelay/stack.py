@@ -10,33 +10,39 @@ Settings go to them by environment, finished: the children read no file and no o
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
+import socket
 import ssl
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import httpx2
+from pydantic import SecretStr
 
 import dubrelay
 from dubrelay.children import Children, Part, Say, answers
-from dubrelay.config import AUTO, ENV_PREFIX, Dub, Settings, StsClient, to_environ
+from dubrelay.config import AUTO, ENV_PREFIX, Dub, Settings, StsClient, is_loopback, to_environ
 from dubrelay.errors import ConfigError, StartupError
-from dubrelay.orchestrator.mediamtx import server_environment
+from dubrelay.orchestrator.guard import require_token
+from dubrelay.orchestrator.keys import KEY_BYTES, Keys, file_of, with_internal_secret
+from dubrelay.orchestrator.mediamtx import LOOPBACK, server_environment
 from dubrelay.ports import needed, refuse_taken
 from dubrelay.sts.engines import check_names
-from dubrelay.trust import verification
+from dubrelay.trust import server_context, that_certificate, verification
 
 ROOT = Path(dubrelay.__file__).parents[2]
 MEDIAMTX_CONFIG = ROOT / "deploy" / "mediamtx.yml"
-LOOPBACK = "127.0.0.1"
 _STOP_MARGIN_S = 3.0
+_ELSEWHERE = ("192.0.2.1", 9)
 WILDCARDS = ("0.0.0.0",)
 _SHOWN_PAIRS = 20
 
@@ -46,7 +52,7 @@ class Stack:
     """What is running."""
 
     settings: Settings
-    """Those it runs with: the STS client's address and key are filled in."""
+    """Those it runs with: the STS client's address and key are filled in, and the secrets between the parts."""
     log_dir: Path
     _children: Children
 
@@ -83,14 +89,14 @@ def running(settings: Settings, say: Say, environ: Mapping[str, str] = os.enviro
     SIGTERM ends the block the way Ctrl-C does: by KeyboardInterrupt.
     """
     require_startable(settings)
-    settings = with_own_sts(settings)
+    settings = with_secrets(with_own_sts(settings))
     log_dir = settings.paths.state_dir.absolute() / "log"
     children = Children(_parts(settings, log_dir, environ), say)
     with _sigterm_interrupts():
         try:
             children.start()
             if runs_sts(settings):
-                _require_pair(settings.dub, settings.sts.url)
+                _require_pairs(settings)
             yield Stack(settings, log_dir, children)
         finally:
             with _undisturbed():
@@ -101,8 +107,11 @@ def require_startable(settings: Settings) -> None:
     """ConfigError for an engine or program that does not exist or a file that is no use, StartupError for a taken
     port or what is not installed.
     """
-    settings = with_own_sts(settings)
+    settings = with_secrets(with_own_sts(settings))
     verification(settings.sts_client.ca_file)
+    require_token(settings.orchestrator, Keys(file_of(settings.paths)))
+    for section, tls in (("orchestrator", settings.orchestrator), ("mediamtx", settings.mediamtx)):
+        server_context(section, tls.tls_cert, tls.tls_key)
     mediamtx_binary(settings)
     if settings.worker.slate is not None:
         from dubrelay.worker.slate import read_slate  # noqa: PLC0415  (GStreamer, which is not needed otherwise)
@@ -126,14 +135,23 @@ def with_own_sts(settings: Settings) -> Settings:
     )
 
 
+def with_secrets(settings: Settings) -> Settings:
+    """What the parts say to each other is new each time where none is configured."""
+    settings = with_internal_secret(settings)
+    if settings.orchestrator.hook_token.get_secret_value():
+        return settings
+    made = settings.orchestrator.model_copy(update={"hook_token": SecretStr(secrets.token_urlsafe(KEY_BYTES))})
+    return settings.model_copy(update={"orchestrator": made})
+
+
 def runs_sts(settings: Settings) -> bool:
-    """Whether the STS service is a part of the stack: not in bypass mode, nor when the client is told to use others."""
-    return settings.worker.mode == "dub" and settings.sts_client.urls == [settings.sts.url]
+    """Whether the STS service is a part of the stack: not where nothing is dubbed or the client uses others."""
+    return settings.dubs and settings.sts_client.urls == [settings.sts.url]
 
 
 def silent_services(settings: Settings) -> list[str]:
     """URLs of the services that phrases would go to and that do not answer now."""
-    if settings.worker.mode == "bypass":
+    if not settings.dubs:
         return []
     client = settings.sts_client
     verify = verification(client.ca_file)
@@ -146,16 +164,26 @@ def service_answers(url: str, verify: ssl.SSLContext | bool) -> bool:
     return answers(url.rstrip("/") + "/health", verify)
 
 
-def _require_pair(dub: Dub, sts_url: str) -> None:
+def _require_pairs(settings: Settings) -> None:
     """ConfigError when the service cannot dub what streams will ask for. Its answer has the pairs it can."""
-    health = httpx2.get(f"{sts_url}/health", trust_env=False, timeout=5).json()
+    health = httpx2.get(f"{settings.sts.url}/health", trust_env=False, timeout=5).json()
     pairs = [(pair["source"], pair["target"]) for pair in health["pairs"]]
+    if settings.worker.mode == "dub":
+        _require_pair("dub", settings.dub, pairs)
+    for stream_id, stream in settings.streams.items():
+        here = settings.for_stream(stream)
+        if here.worker.mode == "dub":
+            _require_pair(f"streams.{stream_id}", here.dub, pairs)
+
+
+def _require_pair(key: str, dub: Dub, pairs: Sequence[tuple[str, str]]) -> None:
+    """`pairs` of source and target; * is any."""
     sources = ("*", dub.source_language) if dub.source_language != AUTO else [source for source, _ in pairs]
     if not any(source in sources and target in ("*", dub.target_language) for source, target in pairs):
         possible = ", ".join(f"{source} to {target}" for source, target in pairs[:_SHOWN_PAIRS])
         more = f" and {len(pairs) - _SHOWN_PAIRS} more" if len(pairs) > _SHOWN_PAIRS else ""
         raise ConfigError(
-            f"dub.source_language = {dub.source_language!r}, dub.target_language = {dub.target_language!r}: "
+            f"{key}.source_language = {dub.source_language!r}, {key}.target_language = {dub.target_language!r}: "
             f"the engines in sts cannot dub that; they can {possible}{more}"
         )
 
@@ -182,25 +210,60 @@ def _ours(
     stop_s = settings.orchestrator.stop_timeout_s + _STOP_MARGIN_S  # it stops its workers first
     if command == "sts":
         stop_s += settings.sts.drain_s
-    verify = verification(settings.sts_client.ca_file)
+    verify = (
+        verification(settings.sts_client.ca_file)
+        if command == "sts"
+        else that_certificate(settings.orchestrator.tls_cert, "orchestrator.tls_cert")
+    )
     return Part(command, argv, environ, base + path, timeout_s, log_dir / f"{command}.log", stop_s, verify)
 
 
 def _mediamtx(settings: Settings, log_dir: Path, environ: Mapping[str, str]) -> Part:
-    if not MEDIAMTX_CONFIG.is_file():
-        raise StartupError(f"{MEDIAMTX_CONFIG} is missing: run dubrelay from its checkout")
+    command, whole = _mediamtx_process(settings, environ, MEDIAMTX_CONFIG)
+    # Its API answers only while the orchestrator does.
+    return Part("mediamtx", command, whole, metrics_url(settings), 20, log_dir / "mediamtx.log")
+
+
+def _mediamtx_process(
+    settings: Settings, environ: Mapping[str, str], file: Path
+) -> tuple[tuple[str, str], dict[str, str]]:
+    """Its command and its whole environment."""
+    if not file.is_file():
+        raise StartupError(f"{file} is missing: run dubrelay from its checkout")
     inherited = {name: value for name, value in environ.items() if not name.startswith((ENV_PREFIX, "MTX_"))}
-    command = (str(mediamtx_binary(settings)), str(MEDIAMTX_CONFIG))
-    ready = settings.mediamtx.api_url + "/v3/paths/list"
-    return Part("mediamtx", command, {**inherited, **mediamtx_environ(settings)}, ready, 20, log_dir / "mediamtx.log")
+    return (str(mediamtx_binary(settings)), str(file)), {**inherited, **mediamtx_environ(settings)}
+
+
+def become_mediamtx(settings: Settings, environ: Mapping[str, str], file: Path | None = None) -> NoReturn:
+    """Replaces this process by MediaMTX, where something else than `dubrelay up` keeps it running."""
+    command, whole = _mediamtx_process(settings, environ, file or MEDIAMTX_CONFIG)
+    os.execve(command[0], command, whole)  # noqa: S606 -- no shell is wanted
 
 
 def mediamtx_environ(settings: Settings) -> dict[str, str]:
     """Its addresses, and what its hooks need. The API shows the keys of streams: with the metrics it stays here."""
     m, environ = settings.mediamtx, server_environment(settings)
     if m.host in WILDCARDS:
-        environ |= {"MTX_APIADDRESS": f"{LOOPBACK}:{m.api_port}", "MTX_METRICSADDRESS": f"{LOOPBACK}:{m.metrics_port}"}
+        environ["MTX_APIADDRESS"] = f"{LOOPBACK}:{m.api_port}"
+    if not is_loopback(m.host):
+        environ["MTX_METRICSADDRESS"] = f"{LOOPBACK}:{m.metrics_port}"
     return environ
+
+
+def reached_at(host: str) -> str:
+    """What others call this machine where it listens on all its addresses: the one that it would send from."""
+    if host not in WILDCARDS:
+        return host
+    with socket.socket(type=socket.SOCK_DGRAM) as anywhere, suppress(OSError):
+        anywhere.connect(_ELSEWHERE)  # nothing is sent
+        return str(anywhere.getsockname()[0])
+    return socket.gethostname()
+
+
+def metrics_url(settings: Settings) -> str:
+    """MediaMTX's own; it needs no password, and never leaves this machine."""
+    m = settings.mediamtx
+    return f"http://{m.host if is_loopback(m.host) else LOOPBACK}:{m.metrics_port}/metrics"
 
 
 # -------------------------------------------------------------------------------------------------------------- signals

@@ -4,6 +4,7 @@ import os
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dubrelay.demo.access_units import access_units, match
@@ -51,6 +52,18 @@ def test_a_recording_that_is_killed_can_be_played(tmp_path: Path) -> None:
             os.kill(recorder._process.pid, signal.SIGKILL)
     assert duration_s(out) > 2
     assert len(access_units(out)) >= 50
+
+
+def test_the_key_travels_and_stands_in_no_argument(tmp_path: Path) -> None:
+    clip = flash_and_beep(tmp_path / "clip.mp4", 4, b_frames=0)
+    with (
+        MediaMtx(tmp_path) as media,
+        publishing(clip, media.rtmp("live/demo/in"), None, loop=True, query="key=hush&lang=es") as publisher,
+    ):
+        media.wait_available("live/demo/in")
+        (connection,) = media.api("/v3/rtmpconns/list")["items"]
+        assert (connection["path"], connection["query"]) == ("live/demo/in", "key=hush&lang=es")
+        assert "hush" not in " ".join(psutil.Process(publisher._process.pid).cmdline())
 
 
 def test_nobody_to_publish_to_is_an_error_of_one_line(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from dubrelay.config import Settings
 from dubrelay.demo import screen
 from dubrelay.demo.summary import Finding, Summary
 from dubrelay.demo.usage import Share
+from dubrelay.orchestrator import keys
 from dubrelay.wire.status import PhraseReport
 
 pytestmark = pytest.mark.unit
@@ -98,13 +99,15 @@ def test_an_empty_run_has_a_summary_too() -> None:
     assert found.last_failure == "No speech was found."
 
 
-def test_addresses_summary_and_findings_fit_100_columns() -> None:
+def test_addresses_summary_and_findings_fit_100_columns(tmp_path: Path) -> None:
     out = Console(file=StringIO(), width=100, highlight=False)
-    screen.addresses(out, Settings(), "demo")
+    link = keys.link(tmp_path / "keys.json", "demo", "in", 86_400)
+    screen.addresses(out, Settings(), "demo", {"in": link})
     screen.summary(out, Summary(recording=Path("var/demo/out.mp4")), [Share("worker", 0.22, 170)])
     screen.findings(out, [Finding("es is spoken", True, "in 8 of 8 places"), Finding("x", False, "y", needed=False)])
     text = out.file.getvalue()  # type: ignore[attr-defined]
-    assert "rtmp://127.0.0.1:1935/live/demo/out" in text
+    assert f"rtmp://127.0.0.1:1935/live/demo/in?{link}\n" in text
+    assert "rtmp://127.0.0.1:1935/live/demo/out\n" in text
     assert "http://127.0.0.1:8888/live/demo/out" in text
     assert "0.22 core, 170 MB" in text
     assert all(len(line) <= 100 for line in text.splitlines())

@@ -97,8 +97,8 @@ def test_each_metric_moves_when_what_it_counts_is_caused(media: MediaMtx, tmp_pa
 
         worker.process.send_signal(signal.SIGSTOP)
         try:
-            come = received(media) + 3 * programme.path.stat().st_size / PROGRAMME_S
-            wait_for(lambda: received(media) > come, 30, "three seconds of the programme")
+            come = received(media) + 5 * programme.path.stat().st_size / PROGRAMME_S
+            wait_for(lambda: received(media) > come, 30, "five seconds of the programme")
         finally:
             worker.process.send_signal(signal.SIGCONT)
         wait_for(lambda: worker.metric("worker_skipped_ms_total") > 500, 20, "worker_skipped_ms_total to move")

@@ -27,9 +27,13 @@ process_open_fds 9.0
 """
 
 
+WRITING = threading.Lock()
+
+
 def write(stream: TextIO, line: str) -> None:
-    stream.write(line + "\n")
-    stream.flush()
+    with WRITING:  # or an answer stands in the middle of another line
+        stream.write(line + "\n")
+        stream.flush()
 
 
 def say(line: object) -> None:
@@ -40,12 +44,26 @@ def log(level: str, event: str, **fields: object) -> None:
     write(sys.stderr, json.dumps({"level": level, "event": event, "pid": os.getpid(), **fields}))
 
 
+def obey(settings: dict, faults: set[str]) -> None:
+    """Takes what comes on stdin into its settings and says yes, until stdin ends."""
+    for line in sys.stdin:
+        control = json.loads(line)
+        answer = {"type": "control", "id": control.pop("id")}
+        log("info", "told", stream_id=settings["stream_id"], **control)
+        if "refusing" in faults:
+            say(answer | {"accepted": False, "message": "control: not today"})
+        elif "ignoring" not in faults:
+            settings.update({key: value for key, value in control.items() if key in settings})
+            say(answer | {"accepted": True})
+    os._exit(0)
+
+
 def status(settings: dict) -> dict:
     protocol = settings["input_url"].split(":")[0]
     values = {
         "state": "running",
-        "mode": "dub",
-        "programme": "dub",
+        "mode": settings["worker"]["mode"],
+        "programme": settings["programme"],
         "input_protocol": protocol,
         "delay_ms": 8000.0,
         "av_sync_ms": 0.5,
@@ -74,8 +92,12 @@ def main() -> None:
     settings = json.loads(sys.stdin.readline())
     faults = set(sys.argv[1:]) | {settings["stream_id"]}
     signal.signal(signal.SIGTERM, signal.SIG_IGN if "deaf" in faults else lambda *_: sys.exit(0))
-    log("info", "fake_worker_started", **{key: settings[key] for key in ("stream_id", "run_id", "input_url")})
-    threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+    log(
+        "info",
+        "fake_worker_started",
+        **{key: settings[key] for key in ("stream_id", "run_id", "input_url", "dub", "glossary")},
+    )
+    threading.Thread(target=obey, args=(settings, faults), daemon=True).start()
     for fault in faults:
         fail(fault)
     if "child" in faults:
@@ -89,6 +111,8 @@ def main() -> None:
     write(sys.stdout, "x" * 2_000_000)
     for number in range(3):
         say(phrase(number))
+    if "large" in faults:
+        settings["ballast"] = b"x" * 200_000_000
     if "hang" in faults:
         time.sleep(600)
     if "crash" in faults:

@@ -6,14 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+from asyncio.subprocess import Process
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from dubrelay import config
+from dubrelay.orchestrator.supervisor import WorkerProcess
 from dubrelay.wire.streams import StreamDetails
 from fake_mediamtx import FakeMediaMtx
 from media import free_port
@@ -81,12 +84,12 @@ def test_a_return_within_the_grace_keeps_the_worker(fake: FakeMediaMtx) -> None:
         assert (pid_of(after), after.run_id, after.source_id) == (pid_of(before), before.run_id, "a2")
 
 
-def test_another_language_gets_another_worker(fake: FakeMediaMtx, orchestrator: RunningOrchestrator) -> None:
+def test_another_way_in_gets_another_worker(fake: FakeMediaMtx, orchestrator: RunningOrchestrator) -> None:
     fake.publish("x", "a1")
     before = orchestrator.wait_state("x", "running")
-    fake.publish("x", "a2", query="lang=fr")
+    fake.publish("x", "a2", codecs=("H264", "Opus"))
     after = wait_for(lambda: replaced(orchestrator, pid_of(before)), 10, "another worker")
-    assert (after.target_language, after.run_id) == ("fr", before.run_id)
+    assert (after.input_protocol, after.run_id) == ("srt", before.run_id)
 
 
 def replaced(orchestrator: RunningOrchestrator, pid: int) -> StreamDetails | None:
@@ -175,7 +178,7 @@ def test_metrics_show_the_workers_that_run_and_forget_those_that_do_not(
     assert 'worker_audio_fragments_total{status="dubbed",stream_id="x"} 7.0' in answer.text
     assert 'worker_inflight_fragments{stream_id="y"} 2.0' in answer.text
     assert 'orchestrator_streams{state="running"} 2.0' in answer.text
-    assert "process_open_fds" not in answer.text
+    assert "\nprocess_open_fds" not in answer.text
     fake.leave("x")
     orchestrator.wait_state("x", "idle")
     text = orchestrator.http.get("/metrics").text
@@ -194,6 +197,24 @@ def test_a_worker_that_fails_is_started_again_and_counted(
     assert (after.restarts, after.run_id) == (1, before.run_id)
     wait_for(lambda: (s := orchestrator.stream("x")) and s.last_sequence == 6, 5, "the phrases of both workers")
     assert "orchestrator_worker_restarts_total 1.0" in orchestrator.http.get("/metrics").text
+
+
+def test_a_bug_in_the_supervisor_costs_a_restart_and_leaves_no_process(
+    fake: FakeMediaMtx, orchestrator: RunningOrchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, begun = WorkerProcess._begin, []
+
+    def fails_once(worker: WorkerProcess, process: Process) -> None:
+        begun.append(process.pid)
+        if len(begun) == 1:
+            raise RuntimeError("a bug")
+        begin(worker, process)
+
+    monkeypatch.setattr(WorkerProcess, "_begin", fails_once)
+    fake.publish("x", "a1")
+    stream = orchestrator.wait_state("x", "running")
+    assert (stream.restarts, pid_of(stream)) == (1, begun[1])
+    assert not psutil.pid_exists(begun[0])
 
 
 @pytest.mark.parametrize("stream_id", ["exit2", "exit3"])
@@ -216,6 +237,29 @@ def test_tracks_that_cannot_be_taken_leave_a_degraded_stream_that_says_why(
     assert "the picture must be H264" in stream.message
     fake.publish("x", "a2", codecs=("H264", "Opus"))
     assert orchestrator.wait_state("x", "running").input_protocol == "srt"
+
+
+def test_a_stream_beyond_the_places_is_refused_visibly_and_starts_when_one_is_free(fake: FakeMediaMtx) -> None:
+    with capture_logs() as said, RunningOrchestrator(settings_for(fake, max_streams=2)) as orchestrator:
+        for stream_id in ("x", "y", "z"):
+            fake.publish(stream_id, stream_id)
+            orchestrator.wait_state(stream_id, "refused" if stream_id == "z" else "running")
+        refused = orchestrator.stream("z")
+        assert refused is not None
+        assert (refused.worker, refused.run_id) == (None, "")
+        assert "orchestrator.max_streams" in refused.message
+        text = orchestrator.http.get("/metrics").text
+        assert 'orchestrator_streams{state="refused"} 1.0' in text
+        assert "orchestrator_streams_refused_total 1.0" in text
+        fake.leave("x")
+        orchestrator.wait_state("z", "running")
+        assert orchestrator.stream("x").state == "idle"
+        fake.publish("x", "x2")
+        orchestrator.wait_state("x", "refused")
+        orchestrator.wait_state("y", "running")
+    refusals = [line for line in said if line.get("state") == "refused"]
+    assert [(line["log_level"], line["streamId"]) for line in refusals] == [("warning", "z"), ("warning", "x")]
+    assert all("orchestrator.max_streams" in line["message"] for line in refusals)
 
 
 def test_health_follows_mediamtx_and_workers_outlive_its_silence(

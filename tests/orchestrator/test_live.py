@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2
@@ -10,7 +11,7 @@ import psutil
 import pytest
 
 from dubrelay import config
-from media import MediaMtx, free_mediamtx_settings, free_port, publish
+from media import INTERNAL_SECRET, OPEN, MediaMtx, free_mediamtx_settings, free_port, publish
 from running_orchestrator import RunningOrchestrator
 from waiting import wait_for
 
@@ -23,7 +24,10 @@ RIGHT_AGAIN_S = 5
 def settings() -> config.Settings:
     return config.Settings(
         mediamtx=free_mediamtx_settings(),
-        orchestrator=config.Orchestrator(port=free_port(), hook_token="a token", grace_s=20),
+        orchestrator=config.Orchestrator(
+            port=free_port(), hook_token="a token", internal_secret=INTERNAL_SECRET, grace_s=20
+        ),
+        access=OPEN,
     )
 
 
@@ -57,8 +61,8 @@ def test_the_hook_arrives_and_the_stream_runs_as_its_query_asks(media: MediaMtx,
 
 def test_lost_hooks_change_nothing_and_the_query_is_found(tmp_path: Path, settings: config.Settings) -> None:
     """MediaMTX posts its hooks to a port where nobody listens."""
-    deaf = settings.model_copy(update={"orchestrator": settings.orchestrator.model_copy(update={"port": free_port()})})
-    with MediaMtx(tmp_path, deaf) as media, RunningOrchestrator(settings) as orchestrator:
+    nobody = {"DUBRELAY_HOOK_URL": f"http://127.0.0.1:{free_port()}"}
+    with MediaMtx(tmp_path, settings, nobody) as media, RunningOrchestrator(settings) as orchestrator:
         with publish(media.rtmp("live/x/in?lang=fr")):
             media.wait_available("live/x/in")
             assert orchestrator.wait_state("x", "running", RIGHT_AGAIN_S).target_language == "fr"
@@ -90,9 +94,12 @@ def test_a_worker_outlives_mediamtx_killed_and_started_again(media: MediaMtx, se
 
 
 def test_an_orchestrator_that_starts_late_finds_the_streams(media: MediaMtx, settings: config.Settings) -> None:
-    with publish(media.rtmp("live/x/in")), publish(media.rtsp("live/y/in")):
-        media.wait_available("live/x/in")
-        media.wait_available("live/y/in")
+    with ExitStack() as publishers:
+        with RunningOrchestrator(settings):  # who lets them in
+            publishers.enter_context(publish(media.rtmp("live/x/in")))
+            publishers.enter_context(publish(media.rtsp("live/y/in")))
+            media.wait_available("live/x/in")
+            media.wait_available("live/y/in")
         with RunningOrchestrator(settings) as orchestrator:
             streams = [orchestrator.wait_state(name, "running", RIGHT_AGAIN_S) for name in ("x", "y")]
     assert not [s for s in streams if s.worker is not None and psutil.pid_exists(s.worker.pid)]

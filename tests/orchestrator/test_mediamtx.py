@@ -55,6 +55,7 @@ def test_the_server_is_told_its_addresses_and_the_way_to_the_orchestrator() -> N
     environment = server_environment(settings)
     assert environment["MTX_RTMPADDRESS"] == "127.0.0.1:1935"
     assert environment["MTX_APIADDRESS"] == "127.0.0.1:9997"
+    assert environment["MTX_LOGLEVEL"] == "info"
     assert environment["DUBRELAY_HOOK_URL"] == "http://127.0.0.1:18080"
     assert environment["DUBRELAY_HOOK_TOKEN"] == "secret"
 

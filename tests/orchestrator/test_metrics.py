@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from dubrelay.orchestrator.delivery import Delivery, Sighting
 from dubrelay.orchestrator.metrics import OrchestratorMetrics, merged
 
 pytestmark = pytest.mark.unit
@@ -45,3 +46,21 @@ def test_the_text_shows_states_and_workers_of_the_moment() -> None:
     assert text.count("# TYPE worker_sts_rtt_ms histogram") == 1
     workers.clear()
     assert "worker_" not in metrics.text().decode().replace("orchestrator_worker_", "")
+
+
+def test_destinations_are_counted_by_state_and_what_is_gone_leaves_nothing_behind() -> None:
+    well, failing = Delivery(0.0), Delivery(0.0)
+    for second in (1, 2, 7):
+        well.saw(Sighting("1", "forwarding", "", 1000 * second), second)
+        failing.saw(Sighting("2", "error", "connection refused", 0), second)
+    destinations = [("a", "main", well), ("a", "backup", failing)]
+    metrics = OrchestratorMetrics()
+    metrics.watch(states=list, workers=list, destinations=lambda: destinations)
+    text = metrics.text().decode()
+    assert 'orchestrator_destinations{state="forwarding"} 1.0' in text
+    assert 'orchestrator_destinations{state="unreachable"} 1.0' in text
+    assert 'orchestrator_destinations{state="stalled"} 0.0' in text
+    assert 'orchestrator_destination_bytes_total{destination="main",stream_id="a"} 7000.0' in text
+    assert 'orchestrator_destination_retries_total{destination="backup",stream_id="a"} 1.0' in text
+    del destinations[1]
+    assert 'destination="backup"' not in metrics.text().decode()

@@ -4,12 +4,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dubrelay.config import Dub, Settings
-from dubrelay.orchestrator.plan import Plan, Unsupported, dub_asked_for, plan_for, worker_settings
+from dubrelay.config import Publisher, Settings, Stream, StreamConfig, Term
+from dubrelay.orchestrator.plan import (
+    ASKED,
+    Plan,
+    Unsupported,
+    asked_in,
+    chosen,
+    control_for,
+    in_force,
+    plan_for,
+    worker_settings,
+)
+from dubrelay.worker.desk import Desk
 
 pytestmark = pytest.mark.unit
 
-DUB = Dub()
+ANYTHING = Publisher()
+GLOSSARY = (Term(source="Bayern"),)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +39,7 @@ DUB = Dub()
     ],
 )
 def test_the_way_in_follows_the_tracks(codecs: list[str], preferred: str, protocol: str) -> None:
-    assert plan_for(codecs, DUB, preferred) == Plan(protocol, DUB)
+    assert plan_for(codecs, "dub", preferred) == Plan(protocol, "dub")
 
 
 @pytest.mark.parametrize(
@@ -51,40 +63,125 @@ def test_the_way_in_follows_the_tracks(codecs: list[str], preferred: str, protoc
     ],
 )
 def test_what_no_worker_can_take_is_said(codecs: list[str], preferred: str, message: str) -> None:
-    plan = plan_for(codecs, DUB, preferred)
+    plan = plan_for(codecs, "dub", preferred)
     assert isinstance(plan, Unsupported)
     assert message in plan.message
 
 
 def test_a_publisher_asks_for_languages_and_voice_in_its_query() -> None:
-    dub, warnings = dub_asked_for("key=k&lang=fr&src=pt-br&voice=jm_kumo", DUB)
-    assert (dub.target_language, dub.source_language, dub.voice) == ("fr", "pt-br", "jm_kumo")
-    assert warnings == []
+    asked, warnings = asked_in("key=k&lang=fr&src=pt-br&voice=jm_kumo")
+    assert (asked, warnings) == ({"lang": "fr", "src": "pt-br", "voice": "jm_kumo"}, [])
+    choice = StreamConfig(target_language="fr", source_language="pt-br", voice="jm_kumo")
+    assert chosen(asked, ANYTHING) == (choice, [])
 
 
-def test_each_value_that_is_not_valid_is_replaced_and_warned_of() -> None:
-    dub, warnings = dub_asked_for("lang=$(id)&src=de&voice=../x", DUB)
-    assert dub == Dub(source_language="de")
+def test_each_value_that_is_not_valid_is_left_out_and_warned_of() -> None:
+    choice, warnings = chosen(asked_in("lang=$(id)&src=de&voice=../x")[0], ANYTHING)
+    assert choice == StreamConfig(source_language="de")
+    assert warnings == ["lang = '$(id)' is not valid; it is not used", "voice = '../x' is not valid; it is not used"]
+
+
+def test_a_publisher_chooses_only_what_it_may() -> None:
+    may = Publisher(lang=("es", "fr"), voice=())
+    choice, warnings = chosen({"lang": "de", "src": "it", "voice": "heart"}, may)
+    assert choice == StreamConfig(source_language="it")
     assert warnings == [
-        "lang = '$(id)' is not valid; using 'es'",
-        "voice = '../x' is not valid; using 'default'",
+        "lang = 'de' is not used: publisher_lang of this stream allows only es, fr",
+        "voice = 'heart' is not used: publisher_voice of this stream allows no voice in the query",
     ]
+    assert chosen({"lang": "fr"}, may)[0] == StreamConfig(target_language="fr")
 
 
 @given(st.text(max_size=300) | st.text(alphabet="=&;%+langsrcvoie01", max_size=3000))
 def test_no_query_breaks_the_ingest(query: str) -> None:
-    dub, _ = dub_asked_for(query, DUB)
-    assert isinstance(dub, Dub)
+    asked, _ = asked_in(query)
+    choice, _ = chosen(asked, ANYTHING)
+    assert choice.set_keys().keys() <= set(ASKED.values())
 
 
 def test_a_query_of_a_thousand_fields_is_not_used() -> None:
-    dub, warnings = dub_asked_for("&".join(["lang=fr"] * 1000), DUB)
-    assert dub == DUB
+    asked, warnings = asked_in("&".join(["lang=fr"] * 1000))
+    assert asked == {}
     assert len(warnings) == 1
 
 
+def test_every_key_of_a_stream_counts() -> None:
+    """One that no section takes up would be a setting without any effect."""
+    values = {
+        "mode": "bypass",
+        "programme": "silence",
+        "source_language": "de",
+        "target_language": "fr",
+        "voice": "heart",
+        "fallback": "ducked",
+        "floor_gain_db": -6.0,
+        "original_gain_db": -20.0,
+        "glossary": GLOSSARY,
+        "publisher_lang": ("fr",),
+        "publisher_src": ("de",),
+        "publisher_voice": (),
+    }
+    assert set(StreamConfig.model_fields) == set(values)
+    stream = StreamConfig.model_validate(values)
+    assert in_force(Settings(), stream) == stream
+    told = worker_settings(Settings(), "abc", "run1", Plan("rtmp", "bypass"), stream)
+    assert (told.worker.mode, told.programme, told.glossary) == ("bypass", "silence", GLOSSARY)
+    assert (told.dub.source_language, told.dub.target_language, told.dub.voice) == ("de", "fr", "heart")
+    assert (told.dub.fallback, told.mix.floor_gain_db, told.mix.original_gain_db) == ("ducked", -6, -20)
+
+
+def test_what_is_not_set_is_as_the_sections_say() -> None:
+    settings = Settings()
+    default = in_force(settings, Stream())
+    assert (default.mode, default.programme, default.glossary) == ("dub", "dub", ())
+    assert (default.target_language, default.floor_gain_db) == (
+        settings.dub.target_language,
+        settings.mix.floor_gain_db,
+    )
+
+
+def test_a_worker_in_bypass_mode_is_never_asked_to_dub() -> None:
+    bypassing = in_force(Settings(), StreamConfig(mode="bypass", programme="dub"))
+    assert bypassing.programme == "bypass"
+    silent = in_force(Settings(), StreamConfig(mode="bypass", programme="silence", voice="heart"))
+    control = control_for(bypassing, silent)
+    assert control is not None
+    assert control.model_dump(exclude_none=True) == {"id": "", "programme": "silence"}
+
+
+STREAMS = st.builds(
+    StreamConfig,
+    programme=st.sampled_from([None, "dub", "bypass", "silence"]),
+    source_language=st.sampled_from([None, "auto", "de"]),
+    target_language=st.sampled_from([None, "es", "fr"]),
+    voice=st.sampled_from([None, "heart"]),
+    fallback=st.sampled_from([None, "original", "silence"]),
+    floor_gain_db=st.sampled_from([None, -6.0]),
+    original_gain_db=st.sampled_from([None, 0.0]),
+    glossary=st.sampled_from([None, (), GLOSSARY]),
+)
+
+
+@given(STREAMS, STREAMS)
+def test_a_worker_told_what_changed_is_as_one_started_with_it(before: StreamConfig, after: StreamConfig) -> None:
+    """Started with `before` and told the difference: the same desk as started with `after`."""
+    before, after = in_force(Settings(), before), in_force(Settings(), after)
+    control = control_for(before, after)
+    desk = Desk.at_start(worker_settings(Settings(), "abc", "run1", Plan("rtmp", "dub"), before))
+    there = Desk.at_start(worker_settings(Settings(), "abc", "run1", Plan("rtmp", "dub"), after))
+    assert (control is None) == (before == after)
+    assert (desk.after(control) if control else desk) == there
+
+
+@given(STREAMS, STREAMS, STREAMS)
+def test_layers_lie_over_each_other_key_by_key(low: StreamConfig, middle: StreamConfig, high: StreamConfig) -> None:
+    whole = low.under(middle).under(high)
+    for key in StreamConfig.model_fields:
+        values = [getattr(layer, key) for layer in (high, middle, low) if getattr(layer, key) is not None]
+        assert getattr(whole, key) == (values[0] if values else None)
+
+
 def test_the_worker_gets_the_settings_of_its_stream() -> None:
-    told = worker_settings(Settings(), "abc", "run1", Plan("rtsp", Dub(target_language="fr")))
+    told = worker_settings(Settings(), "abc", "run1", Plan("rtsp", "dub"), in_force(Settings(), Stream()))
     assert told.input_url == "rtsp://127.0.0.1:8554/live/abc/in"
     assert told.output_url == "rtmp://127.0.0.1:1935/live/abc/out"
-    assert told.dub.target_language == "fr"

@@ -3,29 +3,25 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from dubrelay.config import Dub
 from dubrelay.orchestrator.plan import Plan, Unsupported
 from dubrelay.orchestrator.streams import (
     COOL_DOWN_S,
     FIRST_BACK_OFF_S,
     MAX_BACK_OFF_S,
     MAX_RESTARTS,
-    Action,
     Source,
     StartWorker,
     StopWorker,
     Stream,
+    give_places,
 )
 
 pytestmark = pytest.mark.unit
 
 GRACE_S = 30.0
-PLAN = Plan("rtmp", Dub())
-OTHER_PLAN = Plan("rtmp", Dub(target_language="fr"))
+PLAN = Plan("rtmp", "dub")
+OTHER_PLAN = Plan("srt", "dub")
 REFUSED = Unsupported("needs H264 video")
 
 
@@ -113,12 +109,61 @@ def test_a_late_not_ready_of_the_session_before_stops_nothing() -> None:
     assert machine.decide(40) == StopWorker()
 
 
-def test_another_language_replaces_the_worker_in_the_same_run() -> None:
+def test_another_way_in_replaces_the_worker_in_the_same_run() -> None:
     machine = running()
     machine.listed(publishing("b", OTHER_PLAN))
     assert machine.decide(10) == StopWorker()
     machine.worker_exited(0, "", 11)
     assert machine.decide(11) == StartWorker("run1", OTHER_PLAN)
+
+
+def test_another_mode_replaces_the_worker_of_the_same_publisher() -> None:
+    machine = running()
+    machine.replan(PLAN)
+    assert machine.decide(10) is None, "nothing is different"
+    machine.replan(Plan("rtmp", "bypass"))
+    assert machine.decide(10) == StopWorker()
+    machine.worker_exited(0, "", 11)
+    assert machine.decide(11) == StartWorker("run1", Plan("rtmp", "bypass"))
+    assert machine.restarts == 0
+
+
+def test_a_plan_for_nobody_or_for_what_no_worker_can_take_is_none() -> None:
+    machine = stream()
+    machine.replan(PLAN)
+    assert machine.decide(0) is None
+    machine.listed(publishing(plan=REFUSED))
+    machine.replan(PLAN)
+    assert machine.state(0) == "degraded"
+
+
+def test_an_operator_restarts_a_worker_once() -> None:
+    machine = running()
+    machine.restart()
+    assert machine.decide(10) == StopWorker()
+    machine.worker_exited(0, "", 11)
+    assert machine.decide(11) == StartWorker("run1", PLAN)
+    machine.worker_ready()
+    assert machine.decide(12) is None
+
+
+@pytest.mark.parametrize("code", [2, 40])
+def test_an_operators_restart_waits_for_no_back_off(code: int) -> None:
+    machine = running()
+    for now in range(MAX_RESTARTS + 1):
+        machine.worker_exited(code, "broken", now)
+        machine.worker = "starting"
+    machine.worker_exited(code, "broken", 20)
+    assert machine.decide(20) is None
+    machine.restart()
+    assert machine.decide(20) == StartWorker("run1", PLAN)
+
+
+def test_another_mode_is_another_try_after_a_fatal_exit() -> None:
+    machine = running()
+    machine.worker_exited(2, "no model to dub with", 1)
+    machine.replan(Plan("rtmp", "bypass"))
+    assert machine.decide(10) == StartWorker("run1", Plan("rtmp", "bypass"))
 
 
 def test_a_stream_no_worker_can_take_is_degraded_and_says_why() -> None:
@@ -219,108 +264,83 @@ def test_a_worker_that_fails_during_the_grace_is_not_started_again() -> None:
     assert machine.run_id == ""
 
 
-SOURCES = [publishing("a"), publishing("b"), publishing("c", OTHER_PLAN), publishing("d", REFUSED)]
+def wanting(names: str, places: int, now: float = 0.0) -> list[Stream]:
+    """One stream for each name, all of them published, told whether they find a place."""
+    machines = [stream() for _ in names]
+    for name, machine in zip(names, machines, strict=True):
+        machine.listed(Source(name, f"2026-01-01T00:00:0{ord(name) - ord('a')}Z", PLAN))
+    give_places(machines, places, now)
+    return machines
 
 
-class AnyOrderOfEvents(RuleBasedStateMachine):
-    """A world with one real list and real processes; the machine is told of both in any order, or not at all."""
-
-    @initialize()
-    def begin(self) -> None:
-        self.now = 1000.0
-        self.machine = stream()
-        self.processes: list[StartWorker] = []
-        self.told_to_stop = False
-        self.publisher: Source | None = None
-
-    def carry_out(self, action: Action) -> None:
-        if isinstance(action, StartWorker):
-            assert self.processes == [], "two workers"
-            assert self.machine.source is not None, "a worker without a reason"
-            assert action.plan == self.machine.source.plan
-            assert action.run_id
-            self.processes.append(action)
-            self.told_to_stop = False
-        else:
-            assert len(self.processes) == 1, "nothing to stop"
-            assert not self.told_to_stop, "told to stop twice"
-            self.told_to_stop = True
-
-    def decide(self) -> None:
-        for _ in range(5):
-            action = self.machine.decide(self.now)
-            if action is None:
-                return
-            self.carry_out(action)
-        raise AssertionError("no rest")
-
-    @rule(source=st.sampled_from([*SOURCES, None]))
-    def the_publisher_changes(self, source: Source | None) -> None:
-        self.publisher = source
-
-    @rule()
-    def poll(self) -> None:
-        if self.publisher is None:
-            self.machine.unlisted(self.now)
-        else:
-            self.machine.listed(self.publisher)
-        self.decide()
-
-    @rule(source_id=st.sampled_from("abcd"))
-    def any_not_ready_hook(self, source_id: str) -> None:
-        self.machine.hook_not_ready(source_id, self.now)
-        self.decide()
-
-    @rule(seconds=st.sampled_from([0.1, 1.0, 10.0, 61.0, 700.0]))
-    def time_passes(self, seconds: float) -> None:
-        self.now += seconds
-        self.decide()
-
-    @rule(seconds=st.sampled_from([1.0, 31.0, 61.0]))
-    def time_passes_and_nobody_looks(self, seconds: float) -> None:
-        self.now += seconds
-
-    @rule()
-    def the_worker_becomes_ready(self) -> None:
-        if self.processes:
-            self.machine.worker_ready()
-            self.decide()
-
-    @rule(code=st.sampled_from([0, 2, 3, 20, 40, 70, -9]))
-    def the_worker_ends(self, code: int) -> None:
-        if self.processes:
-            self.processes.clear()
-            self.machine.worker_exited(code, "", self.now)
-            self.decide()
-
-    @rule()
-    def in_the_end_what_runs_is_what_is_wanted(self) -> None:
-        """Polls go on, a worker told to stop does, none fails any more: one worker, or none, as the list says."""
-        for _ in range(200):
-            self.now += 1.0
-            if self.processes and self.told_to_stop:
-                self.the_worker_ends(0)
-            self.the_worker_becomes_ready()
-            self.poll()
-        source = self.publisher
-        if source is None:
-            assert self.processes == []
-            assert self.machine.state(self.now) == "idle"
-        elif self.processes:
-            assert self.processes[0].plan == source.plan
-            assert self.machine.state(self.now) == "running"
-        else:
-            assert self.machine.state(self.now) == "degraded"
-            assert isinstance(source.plan, Unsupported) or self.machine.message()
-
-    @invariant()
-    def the_state_shows_what_runs(self) -> None:
-        state = self.machine.state(self.now)
-        if self.processes:
-            assert state not in {"idle", "degraded"}
-        else:
-            assert state not in {"running", "stopping"}
+def test_a_stream_without_a_place_is_refused_in_words_and_starts_nothing() -> None:
+    first, second = wanting("ab", places=1)
+    assert isinstance(first.decide(0), StartWorker)
+    assert second.decide(0) is None
+    assert second.state(0) == "refused"
+    assert "orchestrator.max_streams" in second.message()
+    assert second.run_id == ""
+    second.unlisted(1)
+    assert second.state(1) == "idle"
+    assert second.message() == ""
 
 
-TestAnyOrderOfEvents = AnyOrderOfEvents.TestCase
-TestAnyOrderOfEvents.settings = settings(max_examples=150, stateful_step_count=40)
+def test_of_streams_that_come_at_once_the_one_published_first_starts() -> None:
+    """As after a restart of the orchestrator."""
+    later, earlier = wanting("ba", places=1)
+    assert (later.state(0), earlier.state(0)) == ("refused", "starting")
+
+
+def test_a_place_that_becomes_free_goes_to_the_one_that_has_waited_longest() -> None:
+    running_one, second = wanting("ac", places=1)
+    running_one.decide(0)
+    (third,) = wanting("b", places=0, now=5)  # published before the second one, and seen later
+    streams = [third, second, running_one]
+    running_one.unlisted(10)
+    give_places(streams, 1, 10 + GRACE_S / 2)
+    assert second.state(10 + GRACE_S / 2) == "refused", "the grace keeps its place"
+    assert running_one.decide(10 + GRACE_S) == StopWorker()
+    give_places(streams, 1, 10 + GRACE_S)
+    assert second.decide(10 + GRACE_S) is None, "so does a worker that has not ended yet"
+    running_one.worker_exited(0, "", 11 + GRACE_S)
+    assert running_one.decide(11 + GRACE_S) is None
+    give_places(streams, 1, 11 + GRACE_S)
+    assert isinstance(second.decide(11 + GRACE_S), StartWorker)
+    assert third.state(11 + GRACE_S) == "refused"
+
+
+def test_a_worker_between_two_starts_keeps_its_place_and_one_that_will_not_start_again_gives_it_up() -> None:
+    first, second = wanting("ab", places=1)
+    first.decide(0)
+    first.worker_exited(40, "network", 1)
+    assert first.decide(1) is None
+    give_places([second, first], 1, 1)
+    assert second.state(1) == "refused"
+    assert isinstance(first.decide(2), StartWorker)
+    first.worker_exited(3, "no such plugin", 3)
+    first.decide(3)
+    give_places([first, second], 1, 3)
+    assert isinstance(second.decide(3), StartWorker)
+    first.listed(publishing("c"))
+    give_places([first, second], 1, 4)
+    assert first.decide(4) is None
+    assert first.state(4) == "refused"
+
+
+def test_a_stream_that_no_worker_can_take_needs_no_place() -> None:
+    unfit, fit = stream(), stream()
+    unfit.listed(publishing(plan=REFUSED))
+    fit.listed(publishing())
+    give_places([unfit, fit], 1, 0)
+    assert unfit.state(0) == "degraded"
+    assert isinstance(fit.decide(0), StartWorker)
+
+
+def test_a_refused_publisher_that_is_replaced_by_another_one_keeps_its_turn() -> None:
+    first, second = wanting("ab", places=0)
+    second.listed(publishing("c"))
+    give_places([first, second], 0, 10)
+    first.unlisted(20)
+    first.listed(publishing("d"))
+    give_places([first, second], 1, 20)
+    assert (first.state(20), second.state(20)) == ("refused", "starting")

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -13,8 +16,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from dubrelay.config import Orchestrator
+from dubrelay.orchestrator import supervisor as supervisor_module
 from dubrelay.orchestrator.supervisor import Exit, Supervisor, WorkerProcess
-from dubrelay.wire.status import PhraseReport
+from dubrelay.wire.control import Control
+from dubrelay.wire.status import ControlReport, PhraseReport
 from dubrelay.wire.worker import WorkerSettings
 
 pytestmark = pytest.mark.service
@@ -27,11 +32,17 @@ SETTINGS = WorkerSettings(stream_id="abc", run_id="run1", input_url="rtmp://h/li
 class Watched:
     """A worker under supervision, and what it made its supervisor do."""
 
-    def __init__(self, *faults: str, limits: Orchestrator = LIMITS, command: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        *faults: str,
+        limits: Orchestrator = LIMITS,
+        command: list[str] | None = None,
+        settings: WorkerSettings = SETTINGS,
+    ) -> None:
         self.ready = 0
         self.phrases: list[PhraseReport] = []
         supervisor = Supervisor(limits, command or [sys.executable, str(FAKE), *faults])
-        self.worker: WorkerProcess = supervisor.worker(SETTINGS, self._ready, self.phrases.append)
+        self.worker: WorkerProcess = supervisor.worker(settings, self._ready, self.phrases.append)
         self.task: asyncio.Task[Exit] | None = None
 
     def _ready(self) -> None:
@@ -99,6 +110,50 @@ def test_a_worker_becomes_ready_reports_and_stops_when_asked() -> None:
     asyncio.run(scene())
 
 
+def test_a_worker_is_told_and_its_answer_comes_back() -> None:
+    async def scene() -> None:
+        watched = Watched()
+        assert await watched.worker.tell(Control(programme="bypass"), 10) is None, "it is not running yet"
+        async with watched.running() as task:
+            both = [watched.worker.tell(Control(programme=programme), 10) for programme in ("silence", "bypass")]
+            first, second = await asyncio.gather(*both)
+            assert first is not None
+            assert second is not None
+            assert (first.accepted, second.accepted) == (True, True)
+            assert first.id != second.id
+            await eventually(lambda: (s := watched.worker.status) and s.programme == "bypass", "it to say so")
+            watched.worker.stop()
+            await task
+        assert await watched.worker.tell(Control(programme="dub"), 10) is None, "it has ended"
+
+    asyncio.run(scene())
+
+
+def test_a_refusal_comes_back_and_a_worker_that_says_nothing_is_not_waited_for() -> None:
+    async def scene(fault: str) -> ControlReport | None:
+        watched = Watched(fault)
+        async with watched.running():
+            return await watched.worker.tell(Control(programme="bypass"), 10 if fault == "refusing" else 0.3)
+
+    refused = asyncio.run(scene("refusing"))
+    assert refused is not None
+    assert (refused.accepted, refused.message) == (False, "control: not today")
+    assert asyncio.run(scene("ignoring")) is None
+
+
+def test_nobody_waits_for_the_answer_of_a_worker_that_ends() -> None:
+    async def scene() -> None:
+        watched = Watched("ignoring")
+        async with watched.running():
+            telling = asyncio.create_task(watched.worker.tell(Control(programme="bypass"), 600))
+            await asyncio.sleep(0)
+            assert watched.worker.pid is not None
+            os.kill(watched.worker.pid, signal.SIGKILL)
+            assert await asyncio.wait_for(telling, 20) is None
+
+    asyncio.run(scene())
+
+
 def test_heartbeats_keep_a_worker_alive_past_its_timeouts() -> None:
     async def scene() -> None:
         limits = Orchestrator(ready_timeout_s=5, heartbeat_timeout_s=0.5)
@@ -136,6 +191,15 @@ def test_a_crash_is_reported_by_its_signal() -> None:
     assert asyncio.run(Watched("crash").run()).code == -11
 
 
+def test_one_that_ends_without_reading_its_settings_leaves_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    long = SETTINGS.model_copy(update={"input_url": "rtmp://h/" + "x" * 1_000_000})  # more than a pipe takes
+    watched = Watched(command=[sys.executable, "-c", "import sys; sys.exit(40)"], settings=long)
+    assert asyncio.run(watched.run()).code == 40
+    del watched
+    gc.collect()  # asyncio complains when what nobody asked for is thrown away
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
+
+
 def test_a_worker_that_never_becomes_ready_is_killed() -> None:
     end = asyncio.run(Watched("mute", limits=Orchestrator(ready_timeout_s=0.7)).run())
     assert end.code in {-6, -9}
@@ -152,6 +216,32 @@ def test_a_worker_that_hangs_is_killed() -> None:
 def test_a_worker_that_does_not_stop_is_killed() -> None:
     end = asyncio.run(stopped_after_ready(Watched("deaf", limits=Orchestrator(stop_timeout_s=0.5))))
     assert end == Exit(-9, "killed: it did not stop within 0.5 s")
+
+
+def test_a_worker_that_stays_too_large_is_stopped_and_it_is_said_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "TOO_LARGE_S", 0.6)
+    end = asyncio.run(Watched("large", limits=Orchestrator(worker_memory_mb=100)).run())
+    assert end.code == 0, "it was asked to stop, not killed"
+    assert end.message.startswith(
+        "stopped: it had more than orchestrator.worker_memory_mb = 100 for 0.6 s, in the end 2"
+    )
+
+
+@pytest.mark.parametrize(("faults", "limit_mb"), [(("large",), 0), (("large",), 1000), ((), 100)])
+def test_a_worker_within_its_memory_goes_on(
+    monkeypatch: pytest.MonkeyPatch, faults: tuple[str, ...], limit_mb: int
+) -> None:
+    monkeypatch.setattr(supervisor_module, "TOO_LARGE_S", 0.0)
+
+    async def scene() -> None:
+        watched = Watched(*faults, limits=Orchestrator(worker_memory_mb=limit_mb))
+        async with watched.running() as task:
+            first = watched.worker.status
+            await eventually(lambda: watched.worker.status is not first, "another heartbeat")
+            await asyncio.wait({task}, timeout=2 * supervisor_module.LOOK_S)
+            assert not task.done()
+
+    asyncio.run(scene())
 
 
 def test_what_the_worker_started_goes_with_it(capfd: pytest.CaptureFixture[str]) -> None:

@@ -167,7 +167,13 @@ def test_every_error_is_in_the_openapi_document(mock: Service) -> None:
     operation = document["paths"]["/api/v1/sts/process"]["post"]
     assert set(operation["responses"]) == {"200", "400", "401", "413", "422", "429", "500", "503", "504"}
     assert {"ProcessRequest", "ProcessResult", "ProcessError", "Audio"} <= set(document["components"]["schemas"])
-    assert mock.client.get("/docs").status_code == 200
+
+
+def test_the_page_of_the_api_is_whole_by_itself(mock: Service) -> None:
+    answer = mock.client.get("/docs")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert all(text in answer.text for text in ("POST /api/v1/sts/process", 'id="ProcessRequest"', "sample_rate_hz"))
+    assert "<script" not in answer.text and "//" not in answer.text
 
 
 def test_metrics_count_phrases_stages_and_sound() -> None:

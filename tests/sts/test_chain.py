@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from dubrelay.config import Paths
@@ -22,6 +25,19 @@ def broken(*_: object) -> None:
 def test_the_next_recogniser_hears_what_the_first_one_fails_at() -> None:
     chain = AsrChain("ears", [TinyAsr(cost=broken), TinyAsr("second")])
     assert chain.transcribe(SILENCE, "en") == Transcript("second")
+
+
+def test_terms_are_told_to_those_that_take_them() -> None:
+    class Told(TinyAsr):
+        takes_terms = True
+
+        def transcribe(self, samples: npt.NDArray[np.float32], language: str, terms: Sequence[str] = ()) -> Transcript:
+            return Transcript(", ".join(terms))
+
+    plain = AsrChain("ears", [TinyAsr("second"), Told()])
+    assert plain.transcribe(SILENCE, "en", ["Gomez"]).text == "second"
+    told = AsrChain("ears", [TinyAsr(cost=broken), Told()])
+    assert told.transcribe(SILENCE, "en", ["Gomez"]).text == "Gomez"
 
 
 def test_an_engine_that_does_not_know_the_language_is_passed_over() -> None:

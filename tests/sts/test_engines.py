@@ -9,7 +9,7 @@ from dubrelay import config
 from dubrelay.config import Paths
 from dubrelay.errors import ConfigError, StartupError, StsError
 from dubrelay.sts import engines as tables
-from dubrelay.sts.engines import BUILT_IN, KINDS, describe, load
+from dubrelay.sts.engines import BUILT_IN, KINDS, check_names, describe, in_use, load
 from dubrelay.sts.route import Engines
 from sts_parts import TinyAsr, TinyTranslator, TinyTts, mock_settings, tiny_sts
 
@@ -185,6 +185,41 @@ def test_definitions_reach_a_child_by_its_environment_keys_included() -> None:
 def test_an_engine_of_another_stage_is_not_offered() -> None:
     with pytest.raises(ConfigError, match=r"sts\.tts = 'ears': there is no such engine"):
         load(tiny_sts(tts=["ears"], engines={"ears": {"kind": "whisper", "model": "whisper-base"}}), Paths())
+
+
+def chain(*engines: str) -> dict[str, Any]:
+    return {"kind": "chain", "engines": engines}
+
+
+@pytest.mark.parametrize("listed", [["best"], ["mock"]], ids=["in use", "in no list"])
+@pytest.mark.parametrize(
+    ("engines", "problem"),
+    [
+        ({"best": chain("best")}, "sts.engines.best.engines = 'best': a chain cannot be part of a chain"),
+        ({"best": chain("mock", "b"), "b": chain("mock")}, "sts.engines.best.engines = 'b': a chain cannot be part of"),
+        ({"best": chain("b"), "b": chain("best")}, "sts.engines.best.engines = 'b': a chain cannot be part of a chain"),
+        ({"best": chain("typo", "apertium")}, "sts.engines.best.engines = 'typo': there is no such engine; allowed: "),
+        ({"best": chain("apertium", "typo")}, "sts.engines.best.engines = 'typo': there is no such engine; allowed: "),
+        ({"best": chain("apertium", "kokoro")}, "sts.engines.best.engines = 'kokoro': there is no such engine; "),
+        ({"best": chain("apertium", "whisper-to-english")}, "'whisper-to-english': what the recogniser does cannot be"),
+    ],
+)
+def test_a_chain_of_what_cannot_be_chained_is_named(engines: dict[str, Any], problem: str, listed: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_names(tiny_sts(mt=listed, engines=engines))
+    assert problem in caught.value.message
+
+
+def test_a_chain_is_of_the_stage_that_all_its_engines_are_of() -> None:
+    settings = tiny_sts(mt=["best"], mt_fast=["mock"], engines={"best": chain("mock", "apertium")})
+    assert [info.stage for info in describe(settings, Paths()) if info.name == "best"] == ["mt"]
+    used = {name for stage, name in in_use(settings) if stage == "mt"}
+    assert used == {"best", "mock", "apertium"}
+
+
+def test_an_engine_is_in_use_in_the_stage_that_lists_it() -> None:
+    used = in_use(tiny_sts(asr=["mock"], mt=["apertium"], tts=["kokoro"], tts_fast=["espeak-ng"]))
+    assert used == {("asr", "mock"), ("mt", "apertium"), ("tts", "kokoro"), ("tts", "espeak-ng")}
 
 
 def test_a_model_folder_that_lacks_files_is_named(tmp_path: Path) -> None:

@@ -149,10 +149,24 @@ def nested(depth: int) -> bytes:
         (json.dumps({**GOOD, "audio": {**GOOD["audio"], "data_base64": "é" * (BIG // 6)}}).encode(), 400),
         (json.dumps({**GOOD, "sequence_number": 10**4000}).encode(), 400),
         (json.dumps({**GOOD, **{f"field {n}": n for n in range(100_000)}}).encode(), 400),
+        (json.dumps({**GOOD, "config": {**GOOD["config"], "glossary": [{"x": 1}] * 900_000}}).encode(), 400),
+        (b"[" + b"[]," * 3_000_000 + b"1]", 400),
         (GOOD_BYTES + b" " * MAX_BODY_BYTES, 413),
         (b" " * 50_000_000, 413),
     ],
-    ids=["deep", "deep field", "deep and open", "468 s", "not ASCII", "huge number", "many fields", "10 MB", "50 MB"],
+    ids=[
+        "deep",
+        "deep field",
+        "deep and open",
+        "468 s",
+        "not ASCII",
+        "huge number",
+        "many fields",
+        "many terms",
+        "many lists",
+        "10 MB",
+        "50 MB",
+    ],
 )
 def test_what_is_too_much_is_refused(mock: Service, content: bytes, status: int) -> None:
     try:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dubrelay.config import Term
-from dubrelay.sts.mt.glossary import hidden, missing, put_right
+from dubrelay.sts.mt.glossary import hidden, missing, names_as_listed, put_right
 
 pytestmark = pytest.mark.unit
 
@@ -46,6 +46,45 @@ def test_a_part_of_a_word_is_no_term() -> None:
 def test_number_case_and_genitive_of_a_term_do_not_matter(text: str, translation: str) -> None:
     assert said(text) == translation
     assert missing(text, translation, GLOSSARY) == []
+
+
+@pytest.mark.parametrize(
+    ("term", "heard"),
+    [
+        ("Harbour Cup", "the harbor cup"),
+        ("Labor Center", "the Labour Centre's plan"),
+        ("organisation", "two organizations"),
+        ("defence", "a defense"),
+    ],
+)
+def test_a_term_may_be_spelt_as_others_spell_it(term: str, heard: str) -> None:
+    assert hidden(heard, [Term(source=term, target="x")], "es").said
+    assert missing(heard, "nada", [Term(source=term, target="x")])
+
+
+@pytest.mark.parametrize(
+    ("heard", "meant"),
+    [
+        ("Mario Gomez spoke.", "Maria Gomez spoke."),
+        ("with Maria Gomes and Mari Gomez", "with Maria Gomez and Mari Gomez"),
+        ("Mario Gomez, Mario Gomez", "Maria Gomez, Maria Gomez"),
+        ("Maria Gomez", "Maria Gomez"),
+        ("Marco Gomez, Mario Lopez, Mario, Gomez", "Marco Gomez, Mario Lopez, Mario, Gomez"),
+        ("mario Gomez", "mario Gomez"),
+        ("Helen Bakes", "Helen Bakes"),
+    ],
+)
+def test_a_name_heard_with_one_letter_wrong_is_the_one_that_is_listed(heard: str, meant: str) -> None:
+    listed = [Term(source="Maria Gomez"), Term(source="Helen Baker"), Term(source="Helen Bakes"), Term(source="goal")]
+    assert names_as_listed(heard, listed) == meant
+
+
+def test_an_article_before_a_term_has_its_gender() -> None:
+    cup = [Term(source="Harbour Cup", target="Copa del Puerto"), Term(source="bank", target="Banco")]
+    text = hidden("Harbour Cup and bank", cup, "es")
+    first, second = text.text.split(" and ")
+    shown = text.shown(f"El {first}, un {first}, del {first}, al {second}, el {second}")
+    assert shown == "La Copa del Puerto, una Copa del Puerto, de la Copa del Puerto, al Banco, el Banco"
 
 
 def test_a_mark_that_the_translator_makes_up_is_left_out() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dubrelay.sts.asr import invented
-from dubrelay.sts.asr.guards import LEAST_LOGPROB_TRANSLATED, refusal, written_twice
+from dubrelay.sts.asr.guards import LEAST_LOGPROB_TRANSLATED, nothing_but, refusal, written_twice
 
 pytestmark = pytest.mark.unit
 
@@ -81,6 +81,14 @@ def test_every_sentence_has_to_be_stock(text: str, refused: bool) -> None:
 def test_a_translation_has_to_be_surer_than_a_transcript() -> None:
     assert refusal("Thousands of people marched.", 3.0, -0.7, 0.1) == ""
     assert "unsure" in refusal("Thousands of people marched.", 3.0, -0.7, 0.1, LEAST_LOGPROB_TRANSLATED)
+
+
+def test_what_only_repeats_the_terms_is_known() -> None:
+    terms = ("Maria Gomez", "Harbour Cup")
+    assert nothing_but(terms, "Maria Gomez, Harbour Cup.")
+    assert nothing_but(terms, "Cup")
+    assert not nothing_but(terms, "Maria Gomez won the Cup.")
+    assert not nothing_but(terms, "")
 
 
 def test_data_is_written_as_it_is_compared() -> None:

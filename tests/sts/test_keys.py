@@ -83,6 +83,13 @@ def test_a_wrong_file_is_refused_by_line_without_its_keys(text: str, says: str, 
     assert STUDIO not in str(refused.value) and TRUCK not in str(refused.value)
 
 
+def test_a_mark_that_an_editor_puts_in_front_is_no_part_of_a_name(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"\ufeffstudio:{STUDIO}\n", "utf-8")
+    file.chmod(0o600)
+    assert keys(file).name_of(f"Bearer {STUDIO}") == "studio"
+
+
 def test_a_file_that_is_not_there_or_a_folder_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(ConfigError, match="there is no such file"):

@@ -43,6 +43,14 @@ def test_the_sound_computed_lasts_what_was_said_it_would_cost(kokoro: Kokoro) ->
     assert len(raw) / RATE_HZ == pytest.approx(prepared.work_s)
 
 
+def test_pace_is_the_speed_of_tempo_one(kokoro: Kokoro) -> None:
+    slow = Kokoro("slow", KokoroEngine(pace=1.0), Sts(), Paths())
+    usual, slower = (one.prepare(TEXT, "es", "jm_kumo") for one in (kokoro, slow))
+    assert slower.natural_s == pytest.approx(1.2 * usual.natural_s, rel=0.02)
+    assert len(slow.speak(slower, 1.2).samples) == len(kokoro.speak(usual, 1.0).samples)
+    assert kokoro.max_tempo * 1.2 == pytest.approx(slow.max_tempo)
+
+
 def test_the_default_voice_is_the_first(kokoro: Kokoro) -> None:
     assert kokoro.voices("es") == ("jm_kumo", "jf_gongitsune")
     assert kokoro.prepare("Hola.", "es", "default").voice == "jm_kumo"

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from dubrelay.sts import care, lanes
+from dubrelay.sts.app import GRACEFUL_S
 from dubrelay.sts.engines import load
 from dubrelay.sts.route import Engines
 from dubrelay.wire.fragment import ProcessResult
@@ -272,7 +273,9 @@ def test_what_is_not_finished_in_time_does_not_keep_the_service_from_ending(tmp_
         wait_for(lambda: inside(sts) == 1, 5, "the phrase to be inside")
         process.send_signal(signal.SIGTERM)
         assert process.wait(15) == 0
-        posts.finished()
+        (answer,) = posts.finished()
+        assert (answer.status_code, error_of(answer).error.code) == (503, "OVERLOADED")
+    assert "Traceback" not in (tmp_path / "sts.log").read_text()
 
 
 def test_a_second_signal_ends_the_service_without_waiting_for_what_is_inside(tmp_path: Path) -> None:
@@ -284,7 +287,7 @@ def test_a_second_signal_ends_the_service_without_waiting_for_what_is_inside(tmp
         process.send_signal(signal.SIGTERM)
         wait_for(stopping(sts), 2, "the service to drain")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 0
+        assert process.wait(GRACEFUL_S - 1) == 0
         posts.finished()
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dubrelay.sts.mt.numbers import compared, found, in_figures, repaired
+from dubrelay.sts.mt.numbers import compared, found, in_figures, repaired, with_clock_times
 
 pytestmark = pytest.mark.unit
 
@@ -86,6 +86,22 @@ def test_spelt_numbers_are_put_in_figures() -> None:
     text = "One of twenty-five born in nineteen eighty four, 3 of two million"
     assert in_figures(text, "en") == "One of 25 born in 1984, 3 of 2 million"
     assert in_figures("drei", "de") == "drei"
+
+
+@pytest.mark.parametrize(
+    ("heard", "meant"),
+    [
+        ("It leaves at 7.30 and arrives at 9.45.", "It leaves at 7:30 and arrives at 9:45."),
+        ("At noon, at 12.05, at 23.59", "At noon, at 12:05, at 23:59"),
+        ("Rates stay at 2.25.", "Rates stay at 2.25."),
+        ("It sold at 9.50", "It sold at 9.50"),
+        ("at 3.25 percent, at 7.30%, at 1.50 euros", "at 3.25 percent, at 7.30%, at 1.50 euros"),
+        ("at 7.305, at 25.10, at 7.75, from 7.30", "at 7.305, at 25.10, at 7.75, from 7.30"),
+    ],
+)
+def test_a_time_that_was_heard_with_a_dot_is_one(heard: str, meant: str) -> None:
+    assert with_clock_times(heard, "en") == meant
+    assert with_clock_times(heard, "es") == heard
 
 
 def test_small_numbers_may_be_spelt_in_a_language_whose_words_are_not_known() -> None:

@@ -9,10 +9,9 @@ import pytest
 from certificates import Certificate, certificate
 from dubrelay.config import Settings
 from dubrelay.errors import ConfigError
-from dubrelay.sts.tls import server_context
-from dubrelay.trust import verification
+from dubrelay.trust import server_context, verification
 from running_sts import MOCK, RunningSts
-from sts_parts import buzz, mock_settings, request_for
+from sts_parts import buzz, request_for
 
 pytestmark = pytest.mark.service
 
@@ -36,7 +35,7 @@ def test_the_service_speaks_https(own: Certificate, tmp_path: Path) -> None:
 
 
 def test_without_settings_there_is_no_tls() -> None:
-    assert server_context(mock_settings().sts) is None
+    assert server_context("sts", None, None) is None
 
 
 @pytest.mark.parametrize("name", ["tls_cert", "tls_key"])
@@ -48,7 +47,7 @@ def test_certificate_and_key_go_together(name: str) -> None:
 
 def refusal(cert: Path, key: Path) -> str:
     with pytest.raises(ConfigError) as refused:
-        server_context(mock_settings(tls_cert=str(cert), tls_key=str(key)).sts)
+        server_context("sts", cert, key)
     assert "\n" not in str(refused.value)
     return str(refused.value)
 

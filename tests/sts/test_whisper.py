@@ -130,6 +130,30 @@ def test_sounds_without_speech_give_no_text(tiny: Whisper, base: Whisper, sound:
     assert base.transcribe(samples, "es").text == ""
 
 
+TERMS = ("Maria Gomez", "Harbour Cup", "central bank", "Bridgewater")
+
+
+def test_terms_are_heard_as_they_are_written(tiny: Whisper, hibari: Hibari) -> None:
+    sound = _spoken(hibari, "The two of them will play the final of the Harbour Cup.", "en")
+    assert "Harbour Cup" not in tiny.transcribe(sound, "en").text
+    heard = tiny.transcribe(sound, "en", TERMS)
+    assert "Harbour Cup" in heard.text
+    assert [word.text for word in heard.words] == heard.text.split()
+
+
+def test_terms_that_look_like_marks_of_the_model_and_too_many_of_them_do_no_harm(tiny: Whisper, hibari: Hibari) -> None:
+    sound = _spoken(hibari, ENGLISH, "en")
+    odd = ["<|endoftext|>", "<|startoftranscript|>", "\u200b", *(f"Term {n} of many" for n in range(200))]
+    assert _word_errors(tiny.transcribe(sound, "en", odd).text, ENGLISH) <= 2
+
+
+@pytest.mark.parametrize("sound", _sounds_without_speech())
+def test_terms_are_not_heard_where_nothing_is_said(tiny: Whisper, base: Whisper, sound: str) -> None:
+    samples = _sounds_without_speech()[sound]
+    assert tiny.transcribe(samples, "en", TERMS).text == ""
+    assert base.transcribe(samples, "es", TERMS).text == ""
+
+
 def test_spanish_is_told_apart_and_heard_as_english(base: Whisper, kokoro: Kokoro) -> None:
     speech = kokoro.speak(kokoro.prepare("Buenas noches. El tren llega mañana a las siete.", "es", "jm_kumo"), 1.0)
     sound = soxr.resample(speech.samples, speech.rate_hz, RATE_HZ)

@@ -131,6 +131,7 @@ def test_no_speech_is_an_answer() -> None:
         (does.refuses(400, "INVALID_INPUT"), "error", 1),
         (does.refuses(401, "UNAUTHORIZED"), "error", 1),
         (does.refuses(422, "UNSUPPORTED_LANGUAGE"), "error", 1),
+        (does.refuses(500, None), "error", 2),
         (does.refuses(502, None), "error", 2),
         (does.refuses(429, None), "overload", 2),
         (does.refuses(404, None), "error", 1),

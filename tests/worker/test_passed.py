@@ -90,7 +90,7 @@ def test_a_publisher_that_was_away_leaves_silence_and_no_hole(away: int, first: 
     assert all(told[f.data] == f.at for f in before + after[:-2])
 
 
-@given(st.lists(st.integers(-200, 200), min_size=1, max_size=60), st.integers(0, 10), st.integers(0, 12))
+@given(st.lists(st.integers(-200, 200), min_size=1, max_size=60), st.integers(0, 10), st.integers(0, 18))
 def test_time_never_runs_backwards_and_no_hole_is_longer_than_a_few_frames(
     jumps: list[int], frozen_from: int, frozen_for: int
 ) -> None:
@@ -105,7 +105,7 @@ def test_time_never_runs_backwards_and_no_hole_is_longer_than_a_few_frames(
     assert times == sorted(times)
     gaps = sum(max(0, later - at - 4 * STEP) for at, later in pairwise(times))
     assert gaps <= skipped
-    assert skipped == 0 or frozen_for * TICK > LATE_NS - TICK
+    assert skipped == 0 or frozen_for * TICK > LATE_NS - TICK - 4 * STEP
 
 
 def test_a_worker_that_was_frozen_skips_what_is_too_late_and_says_how_much() -> None:

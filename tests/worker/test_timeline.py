@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dubrelay import config
 from dubrelay.audio import RATE_HZ, Samples, samples_in
-from dubrelay.wire.control import Programme
+from dubrelay.config import Programme
 from dubrelay.wire.status import FallbackReason
 from dubrelay.worker.cut import Span
 from dubrelay.worker.mix import CEILING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import tempfile
@@ -20,17 +21,24 @@ _END_S = 5.0
 class Publisher:
     """Sends a file as if it were live. `ended` tells when it is through, or why it stopped."""
 
-    def __init__(self, file: Path, url: str, seconds: float | None, loop: bool) -> None:
+    def __init__(self, file: Path, url: str, seconds: float | None, loop: bool, query: str) -> None:
         again = ["-stream_loop", "-1"] if loop else []
         length = ["-t", f"{seconds:g}"] if seconds is not None else []
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+        name = url.rpartition("/")[2]
+        # Everybody on the machine can read arguments: what stands in the query goes by a file of options.
+        options = _readable(f"rtmp_playpath={name}?{query}\n" if query else "")
         self._process = subprocess.Popen(
-            [*QUIET, "-re", *again, "-i", str(file), *length, "-c", "copy", "-f", "flv", url],
+            [*QUIET, "-re", *again, "-i", str(file), *length, "-c", "copy"]
+            + (["-fpre", f"/dev/fd/{options}"] if query else [])
+            + ["-f", "flv", url],
             stdin=subprocess.DEVNULL,
+            pass_fds=(options,),
             stdout=subprocess.DEVNULL,
             stderr=self._words,
             process_group=0,  # Ctrl-C is for us; we end it
         )
+        os.close(options)
 
     def ended(self) -> bool:
         """MediaError when it did not end well."""
@@ -87,6 +95,14 @@ class Recorder:
         self._thread.join(_END_S)
 
 
+def _readable(text: str) -> int:
+    """A pipe with the text in it."""
+    reader, writer = os.pipe()
+    os.write(writer, text.encode())
+    os.close(writer)
+    return reader
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     """ffmpeg finishes its file on an interrupt."""
     if process.poll() is None:
@@ -99,8 +115,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def publishing(file: Path, url: str, seconds: float | None, loop: bool) -> Iterator[Publisher]:
-    publisher = Publisher(file, url, seconds, loop)
+def publishing(file: Path, url: str, seconds: float | None, loop: bool, query: str = "") -> Iterator[Publisher]:
+    """`query`: what follows the stream's name, with its key."""
+    publisher = Publisher(file, url, seconds, loop, query)
     try:
         yield publisher
     finally:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import httpx2
 from pydantic import ValidationError
 
-from dubrelay.config import Settings
+from dubrelay.config import INTERNAL_USER, Settings
+from dubrelay.trust import that_certificate
 from dubrelay.wire.status import PhraseReport
 from dubrelay.wire.streams import STREAMS_PATH, StreamDetails
 
@@ -26,9 +27,14 @@ class News:
 
 
 class Feed:
-    """Asks when it is asked; who does not answer has no news."""
+    """Asks when it is asked; who does not answer has no news. `settings` are those of the running stack."""
 
     def __init__(self, settings: Settings, stream_id: str) -> None:
+        orchestrator = settings.orchestrator
+        secret = orchestrator.internal_secret.get_secret_value()
+        self._headers = {"Authorization": f"Bearer {secret}"}
+        self._auth = (INTERNAL_USER, secret)
+        self._verify = that_certificate(orchestrator.tls_cert, "orchestrator.tls_cert")
         self._stream_url = f"{settings.orchestrator.url}{STREAMS_PATH}/{stream_id}"
         self._output_url = f"{settings.mediamtx.api_url}/v3/paths/get/live/{stream_id}/out"
         self._after = 0
@@ -36,7 +42,14 @@ class Feed:
 
     def poll(self) -> News:
         try:
-            answer = httpx2.get(self._stream_url, params={"after": self._after}, timeout=_TIMEOUT_S, trust_env=False)
+            answer = httpx2.get(
+                self._stream_url,
+                params={"after": self._after},
+                headers=self._headers,
+                verify=self._verify,
+                timeout=_TIMEOUT_S,
+                trust_env=False,
+            )
             if answer.status_code != httpx2.codes.OK:
                 return News()
             details = StreamDetails.model_validate_json(answer.content)
@@ -58,7 +71,7 @@ class Feed:
     def output_available(self) -> bool:
         """Whether MediaMTX has something to show on the stream's output."""
         try:
-            answer = httpx2.get(self._output_url, timeout=_TIMEOUT_S, trust_env=False)
+            answer = httpx2.get(self._output_url, auth=self._auth, timeout=_TIMEOUT_S, trust_env=False)
             return answer.status_code == httpx2.codes.OK and bool(answer.json().get("available"))
         except (httpx2.HTTPError, ValueError):
             return False

@@ -19,12 +19,14 @@ from dubrelay.demo.programme import Programme
 from dubrelay.demo.summary import Summary
 from dubrelay.demo.usage import Usage
 from dubrelay.errors import EXIT_OK
+from dubrelay.orchestrator import keys
 
 STREAM_ID = "demo"
 LOOP_S = 180.0
 """Length of the sample programme that is repeated when no length is asked for."""
 EXIT_NOT_DUBBED = 1
 _POLL_S = 0.5
+_KEY_LASTS_S = 86400.0
 _TAIL_S = 2.5
 """Beyond the latency: what was published last is on its way through MediaMTX twice."""
 
@@ -38,10 +40,17 @@ def run(settings: Settings, seconds: float | None, source: Path | None, target: 
     out = screen.console()
     stack.require_startable(settings)  # before minutes are spent on the programme
     show = _Show(settings, _programme(settings, seconds, source, out), seconds, source is None, out)
-    with stack.running(settings, lambda line: out.print(f"[dim]{escape(line)}[/dim]")):
+    file = keys.file_of(settings.paths)
+    with (
+        stack.running(settings, lambda line: out.print(f"[dim]{escape(line)}[/dim]")) as running,
+        keys.temporary(file, STREAM_ID, STREAM_ID, _KEY_LASTS_S) as key,
+    ):
         try:
-            screen.addresses(out, settings, STREAM_ID)
-            show.run(target)
+            links: dict[keys.Side, str] = {"in": keys.link(file, STREAM_ID, "in", _KEY_LASTS_S)}
+            if settings.access.readers == "key":
+                links["out"] = keys.link(file, STREAM_ID, "out", _KEY_LASTS_S)
+            screen.addresses(out, settings, STREAM_ID, links)
+            show.run(running.settings, target, key, links.get("out", ""))
         finally:  # after Ctrl-C, too: what there was
             screen.summary(out, show.summary, show.usage.shares())
     return _verdict(settings, show, target, out)
@@ -76,12 +85,14 @@ class _Show:
     def published_s(self) -> float:
         return self._seconds or self.programme.seconds
 
-    def run(self, target: str) -> None:
-        media, feed = self._settings.mediamtx, Feed(self._settings, STREAM_ID)
-        url = f"{media.input_url(STREAM_ID, 'rtmp')}?lang={target}"
+    def run(self, running: Settings, target: str, key: str, link: str) -> None:
+        """`running`: the stack's settings. `link`: the query that opens the output, where one is needed."""
+        media, feed = running.mediamtx, Feed(running, STREAM_ID)
+        url, query = media.input_url(STREAM_ID, "rtmp"), f"key={key}&lang={target}"
+        watched = f"{media.output_url(STREAM_ID)}?{link}".rstrip("?")
         with (
-            recording(media.output_url(STREAM_ID), self.summary.recording, feed.output_available),
-            publishing(self.programme.path, url, self._seconds, self._repeat) as publisher,
+            recording(watched, self.summary.recording, feed.output_available),
+            publishing(self.programme.path, url, self._seconds, self._repeat, query) as publisher,
         ):
             began = time.time()
             self._watch(feed, publisher.ended, began)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -9,6 +11,7 @@ from rich.text import Text
 from dubrelay.config import Settings
 from dubrelay.demo.summary import SETTLED_S, Finding, Summary
 from dubrelay.demo.usage import Share
+from dubrelay.orchestrator.keys import Side
 from dubrelay.wire.status import PhraseReport
 
 _PLAIN_WIDTH = 100
@@ -21,15 +24,19 @@ def console() -> Console:
     return plain if plain.is_terminal else Console(highlight=False, width=_PLAIN_WIDTH)
 
 
-def addresses(out: Console, settings: Settings, stream_id: str) -> None:
+def addresses(out: Console, settings: Settings, stream_id: str, links: Mapping[Side, str]) -> None:
+    """`links`: the query that opens a side, where one is needed."""
     media = settings.mediamtx
-    page = Table.grid(padding=(0, 2))
-    page.add_row("original", settings.mediamtx.input_url(stream_id, "rtmp"))
-    page.add_row("dubbed", settings.mediamtx.output_url(stream_id), "(ffplay, VLC)")
-    page.add_row("in a browser", f"http://{media.host}:{media.hls_port}/live/{stream_id}/out", "(HLS)")
-    page.add_row("status page", settings.orchestrator.url)
+    original, dubbed = (f"?{links[side]}" if side in links else "" for side in ("in", "out"))
     out.print()
-    out.print(page)
+    for what, url in (
+        ("original", media.input_url(stream_id, "rtmp") + original),
+        ("dubbed", media.output_url(stream_id) + dubbed),
+        ("in a browser", f"http://{media.host}:{media.hls_port}/live/{stream_id}/out/{dubbed}"),
+        ("status page", settings.orchestrator.url),
+    ):
+        # Whole, however long: to be pasted into ffplay, VLC or a browser.
+        out.print(f"{what:<13}{url}", soft_wrap=True, markup=False)
     out.print(f"The dubbed stream is {settings.worker.latency_s:g} s behind the original. Ctrl-C ends all of it.\n")
 
 

@@ -135,7 +135,9 @@ def _receive(client: httpx2.Client, name: str, file: ModelFile, target: BinaryIO
                     raise StartupError(f"{where} is longer than the catalogue's {file.size} bytes")
                 target.write(block)
                 progress(file.name, done)
-    except (httpx2.HTTPError, httpx2.InvalidURL) as e:
+    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, UnicodeError) as e:
+        raise StartupError(f"{where}: not an address that can be asked") from e
+    except httpx2.HTTPError as e:
         reason = str(e) or type(e).__name__
         raise MediaError(f"{where}: {reason}; {done} of {file.size} bytes are there, run it again to go on") from e
     if done < file.size:

@@ -9,9 +9,10 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from dubrelay.orchestrator.hooks import Refused
+from dubrelay.orchestrator.egress import Egress
 from dubrelay.orchestrator.metrics import OrchestratorMetrics
 from dubrelay.orchestrator.reconcile import Reconciler
+from dubrelay.orchestrator.refused import Refused
 from dubrelay.wire.streams import STREAMS_PATH, StreamDetails, StreamList
 
 PAGE_HEADERS = {
@@ -22,14 +23,19 @@ PAGE_HEADERS = {
 }
 
 
-def api_routes(reconciler: Reconciler, metrics: OrchestratorMetrics) -> APIRouter:
+def api_routes(reconciler: Reconciler, metrics: OrchestratorMetrics, egress: Egress) -> APIRouter:
     routes = APIRouter()
     page = files("dubrelay.orchestrator").joinpath("console/index.html").read_text(encoding="utf-8")
 
     @routes.get(STREAMS_PATH, tags=["streams"])
     async def streams() -> StreamList:
         """Every stream that is there, or was in the last minutes, by id."""
-        return StreamList(streams=[live.view() for _, live in sorted(reconciler.streams.items())])
+        return StreamList(
+            streams=[
+                live.view().model_copy(update={"destinations": egress.views(stream_id)})
+                for stream_id, live in sorted(reconciler.streams.items())
+            ]
+        )
 
     @routes.get(STREAMS_PATH + "/{stream_id}", tags=["streams"])
     async def stream(stream_id: str, after: int = Query(0, ge=0)) -> StreamDetails:
@@ -37,7 +43,7 @@ def api_routes(reconciler: Reconciler, metrics: OrchestratorMetrics) -> APIRoute
         live = reconciler.streams.get(stream_id)
         if live is None:
             raise Refused(HTTPStatus.NOT_FOUND, "NO_SUCH_STREAM", f"there is no stream {stream_id[:64]!r}")
-        return live.details(after)
+        return live.details(after).model_copy(update={"destinations": egress.views(stream_id)})
 
     @routes.get("/metrics", include_in_schema=False)
     async def all_metrics() -> Response:

@@ -18,22 +18,48 @@ from starlette.exceptions import HTTPException
 from dubrelay import logs
 from dubrelay.config import Settings
 from dubrelay.listening import listening
+from dubrelay.orchestrator.access import rules_of
 from dubrelay.orchestrator.api import api_routes
-from dubrelay.orchestrator.hooks import Refused, hook_routes
+from dubrelay.orchestrator.auth import Asked, auth_routes
+from dubrelay.orchestrator.destinations import destination_routes
+from dubrelay.orchestrator.egress import Egress
+from dubrelay.orchestrator.guard import Guard, require_token
+from dubrelay.orchestrator.hooks import hook_routes
+from dubrelay.orchestrator.keys import Keys, file_of, with_internal_secret
+from dubrelay.orchestrator.limits import Failures
 from dubrelay.orchestrator.mediamtx import ControlApi
 from dubrelay.orchestrator.metrics import OrchestratorMetrics
 from dubrelay.orchestrator.reconcile import Reconciler
+from dubrelay.orchestrator.refused import Refused
+from dubrelay.orchestrator.store import FILE_NAME, Store
+from dubrelay.orchestrator.stream_config_api import config_routes
+from dubrelay.orchestrator.streamconfigs import StreamConfigs
 from dubrelay.orchestrator.supervisor import Supervisor
+from dubrelay.trust import server_context
 
 SHUTDOWN_S = 2
 
 
-def build_app(settings: Settings, supervisor: Supervisor | None = None) -> FastAPI:
+def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Keys | None = None) -> FastAPI:
     """Streams are served for as long as the application's lifespan; at its end every worker is stopped."""
+    settings = with_internal_secret(settings)
+    secret = settings.orchestrator.internal_secret.get_secret_value()
+    logs.hide(
+        secret, settings.orchestrator.hook_token.get_secret_value(), settings.orchestrator.api_token.get_secret_value()
+    )
+    keys = keys or Keys(file_of(settings.paths))
     metrics = OrchestratorMetrics()
-    media = ControlApi(settings.mediamtx.api_url)
+    media = ControlApi(settings.mediamtx.api_url, secret)
+    configs = StreamConfigs(settings, Store(settings.paths.state_dir / FILE_NAME))
+    egress = Egress(settings, media, lambda stream_id: configs.of(stream_id).destinations)
     reconciler = Reconciler(
-        settings, media, supervisor or Supervisor(settings.orchestrator), metrics.worker_restarts.inc
+        settings,
+        media,
+        supervisor or Supervisor(settings.orchestrator),
+        egress,
+        configs,
+        on_restart=metrics.worker_restarts.inc,
+        on_refused=metrics.streams_refused.inc,
     )
     metrics.watch(
         states=lambda: [live.view().state for live in reconciler.streams.values()],
@@ -42,31 +68,41 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None) -> FastA
             for stream_id, live in reconciler.streams.items()
             if live.worker is not None and live.worker.status is not None
         ],
+        destinations=egress.deliveries,
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        polling = asyncio.create_task(reconciler.run())
-        polling.add_done_callback(lambda task: _end_with(task, app, reconciler))
+        running = [asyncio.create_task(reconciler.run()), asyncio.create_task(egress.run())]
+        for task in running:
+            task.add_done_callback(lambda task: _end_with(task, app, reconciler))
         try:
             yield
         finally:
-            polling.cancel()
-            await asyncio.gather(polling, return_exceptions=True)
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
             await reconciler.close()
             await media.close()
 
     app = FastAPI(title="dubrelay orchestrator", lifespan=lifespan)
-    app.include_router(hook_routes(reconciler, metrics, settings.orchestrator.hook_token))
-    app.include_router(api_routes(reconciler, metrics))
+    per_minute = settings.access.failures_per_minute
+    rules = rules_of(settings, secret, lambda stream_id: configs.of(stream_id).readers or settings.access.readers)
+    asked = Asked(rules, keys, Failures(per_minute), metrics)
+    app.add_middleware(Guard, settings=settings.orchestrator, keys=keys, failures_per_minute=per_minute)
+    app.include_router(auth_routes(asked))
+    app.include_router(hook_routes(reconciler, metrics))
+    app.include_router(api_routes(reconciler, metrics, egress))
+    app.include_router(config_routes(settings, configs, reconciler))
+    app.include_router(destination_routes(egress, configs))
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     return app
 
 
-def _end_with(polling: asyncio.Task[None], app: FastAPI, reconciler: Reconciler) -> None:
+def _end_with(task: asyncio.Task[None], app: FastAPI, reconciler: Reconciler) -> None:
     """A bug ended it: the process ends, too, with its workers, so that whoever supervises it starts it anew."""
-    if not polling.cancelled() and (error := polling.exception()) is not None:
+    if not task.cancelled() and (error := task.exception()) is not None:
         reconciler.mediamtx_problem = f"the orchestrator no longer reads MediaMTX's list: {type(error).__name__}"
         app.state.failure = error
         os.kill(os.getpid(), signal.SIGTERM)
@@ -89,18 +125,34 @@ async def _invalid_request(_: Request, error: Exception) -> JSONResponse:
     return _error(HTTPStatus.BAD_REQUEST, "INVALID_INPUT", f"{where}: {problem['msg']}")
 
 
+def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """ConfigError when the certificate is of no use."""
+    orchestrator = settings.orchestrator
+    tls = server_context("orchestrator", orchestrator.tls_cert, orchestrator.tls_key)
+    return uvicorn.Config(
+        app,
+        host=orchestrator.host,
+        port=orchestrator.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        proxy_headers=False,  # X-Forwarded-* is anybody's word
+        ssl_context_factory=(lambda *_: tls) if tls else None,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+    )
+
+
 def serve(settings: Settings) -> None:
-    """Blocks until SIGINT or SIGTERM. StartupError when the address cannot be had."""
+    """Blocks until SIGINT or SIGTERM. StartupError when the address cannot be had, ConfigError when everybody could ask
+    for everything there.
+    """
+    keys = Keys(file_of(settings.paths))
+    require_token(settings.orchestrator, keys)
     server_socket = listening("orchestrator", settings.orchestrator.host, settings.orchestrator.port)
     with server_socket, _terminated_quietly():
-        app = build_app(settings)
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=SHUTDOWN_S,
-        )
+        app = build_app(settings, keys=keys)
+        config = server_config(app, settings)
         logs.get().info("orchestrator_listens", url=settings.orchestrator.url)
         uvicorn.Server(config).run(sockets=[server_socket])
     if (failure := getattr(app.state, "failure", None)) is not None:

@@ -6,14 +6,15 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import CollectorRegistry, Counter, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from dubrelay import logs
-from dubrelay.wire.streams import StreamState
+from dubrelay.orchestrator.delivery import Delivery
+from dubrelay.wire.streams import DestinationState, StreamState
 
 WORKER_PREFIX = "worker_"
 
@@ -42,9 +43,15 @@ def _add(families: dict[str, Metric], family: Metric, stream_id: str) -> None:
 class _Snapshot(Collector):
     """What is true at the moment of the scrape; a stream that is gone leaves nothing behind."""
 
-    def __init__(self, states: Callable[[], Iterable[str]], workers: Callable[[], Iterable[tuple[str, str]]]) -> None:
+    def __init__(
+        self,
+        states: Callable[[], Iterable[str]],
+        workers: Callable[[], Iterable[tuple[str, str]]],
+        destinations: Callable[[], Iterable[tuple[str, str, Delivery]]],
+    ) -> None:
         self._states = states
         self._workers = workers
+        self._destinations = destinations
 
     def collect(self) -> Iterator[Metric]:
         tally = Tally(self._states())
@@ -52,7 +59,24 @@ class _Snapshot(Collector):
         for state in get_args(StreamState):
             streams.add_metric([state], tally[state])
         yield streams
+        yield from _of_destinations(list(self._destinations()))
         yield from merged(self._workers())
+
+
+def _of_destinations(destinations: list[tuple[str, str, Delivery]]) -> Iterator[Metric]:
+    tally = Tally(delivery.state for _, _, delivery in destinations)
+    states = GaugeMetricFamily(
+        "orchestrator_destinations", "Destinations of streams in session by state", labels=["state"]
+    )
+    for state in get_args(DestinationState):
+        states.add_metric([state], tally[state])
+    labels = ["stream_id", "destination"]
+    sent = CounterMetricFamily("orchestrator_destination_bytes", "Sent to a destination", labels=labels)
+    retries = CounterMetricFamily("orchestrator_destination_retries", "Attempts after a failure", labels=labels)
+    for stream_id, name, delivery in destinations:
+        sent.add_metric([stream_id, name], delivery.sent)
+        retries.add_metric([stream_id, name], delivery.retries)
+    yield from (states, sent, retries)
 
 
 class OrchestratorMetrics:
@@ -61,13 +85,31 @@ class OrchestratorMetrics:
         self.worker_restarts = Counter(
             "orchestrator_worker_restarts", "Workers started again after one failed", registry=self._registry
         )
+        self.streams_refused = Counter(
+            "orchestrator_streams_refused", "Streams that came beyond orchestrator.max_streams", registry=self._registry
+        )
         self.hook_events = Counter(
             "orchestrator_hook_events", "Events of MediaMTX's hooks", ["event", "result"], registry=self._registry
         )
+        ProcessCollector(namespace="orchestrator", registry=self._registry)
 
-    def watch(self, states: Callable[[], Iterable[str]], workers: Callable[[], Iterable[tuple[str, str]]]) -> None:
-        """`states` of all streams; `workers`: stream id and metrics text of each worker that runs."""
-        self._registry.register(_Snapshot(states, workers))
+        self.access = Counter(
+            "orchestrator_access", "What MediaMTX asked for clients", ["action", "result"], registry=self._registry
+        )
+        self.access_limited = Counter(
+            "orchestrator_access_limited", "Refusals that were too many to be logged", registry=self._registry
+        )
+
+    def watch(
+        self,
+        states: Callable[[], Iterable[str]],
+        workers: Callable[[], Iterable[tuple[str, str]]],
+        destinations: Callable[[], Iterable[tuple[str, str, Delivery]]] = list,
+    ) -> None:
+        """`states` of all streams; `workers`: stream id and metrics text of each worker that runs; `destinations`:
+        stream id, name and how it fares, of each destination of a stream in session.
+        """
+        self._registry.register(_Snapshot(states, workers, destinations))
 
     def text(self) -> bytes:
         return generate_latest(self._registry)

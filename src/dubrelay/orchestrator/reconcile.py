@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 from dubrelay import logs
 from dubrelay.config import Settings
+from dubrelay.orchestrator.egress import Egress
 from dubrelay.orchestrator.live import LiveStream
 from dubrelay.orchestrator.mediamtx import ControlApi, MediaMtxError, MediaPath, PathSource, stream_of
-from dubrelay.orchestrator.plan import Unsupported, dub_asked_for, plan_for
-from dubrelay.orchestrator.streams import Source
+from dubrelay.orchestrator.plan import Unsupported, asked_in, plan_for
+from dubrelay.orchestrator.streamconfigs import StreamConfigs
+from dubrelay.orchestrator.streams import Source, give_places
 from dubrelay.orchestrator.supervisor import Supervisor
 from dubrelay.wire.hook import Action, HookEvent
 
@@ -33,7 +35,14 @@ class Reconciler:
     """`run` polls until it is cancelled; `close` stops every worker."""
 
     def __init__(
-        self, settings: Settings, api: ControlApi, supervisor: Supervisor, on_restart: Callable[[], None]
+        self,
+        settings: Settings,
+        api: ControlApi,
+        supervisor: Supervisor,
+        egress: Egress,
+        configs: StreamConfigs,
+        on_restart: Callable[[], None],
+        on_refused: Callable[[], None],
     ) -> None:
         self.streams: dict[str, LiveStream] = {}
         self.mediamtx_problem: str | None = f"MediaMTX at {api.url} has not answered yet"
@@ -41,7 +50,11 @@ class Reconciler:
         self._settings = settings
         self._api = api
         self._supervisor = supervisor
+        self._egress = egress
         self._on_restart = on_restart
+        self._on_refused = on_refused
+        self._configs = configs
+        configs.watch(self._reconfigured)
         self._hints: OrderedDict[str, _Hint] = OrderedDict()
         self._hurry = asyncio.Event()
         self._told_problem = ""
@@ -75,8 +88,10 @@ class Reconciler:
 
     async def poll(self) -> None:
         """One look at the list, and everything that follows from it and from the time that has passed."""
+        paths = None
         try:
-            sources = await self._sources(await self._api.paths())
+            paths = await self._api.paths()
+            sources = await self._sources(paths)
         except MediaMtxError as e:
             # Nothing is known now, so nothing is stopped: a worker without input ends by itself.
             self._note(e.message)
@@ -86,6 +101,7 @@ class Reconciler:
         for live in list(self.streams.values()):
             live.decide()
             live.look()
+        self._egress.listed(paths, [id_ for id_, live in self.streams.items() if live.machine.run_id])
         self._forget_ended()
 
     async def _sources(self, paths: list[MediaPath]) -> dict[str, Source]:
@@ -94,7 +110,8 @@ class Reconciler:
         for path in paths:
             stream = stream_of(path.name)
             if stream is not None and stream[1] == "in" and path.available and path.source is not None:
-                sources[stream[0]] = self._known(stream[0], path.source.id) or await self._found(path, path.source)
+                known = self._known(stream[0], path.source.id)
+                sources[stream[0]] = known or await self._found(stream[0], path, path.source)
         return sources
 
     def _known(self, stream_id: str, source_id: str) -> Source | None:
@@ -102,11 +119,13 @@ class Reconciler:
         known = live.machine.source if live else None
         return known if known is not None and known.source_id == source_id else None
 
-    async def _found(self, path: MediaPath, publisher: PathSource) -> Source:
+    async def _found(self, stream_id: str, path: MediaPath, publisher: PathSource) -> Source:
         hint = self._hints.get(publisher.id)
         query = hint.query if hint else await self._api.query_of(publisher)
-        dub, warnings = dub_asked_for(query, self._settings.dub)
-        plan = plan_for(path.codecs, dub, self._settings.worker.input)
+        self._egress.publisher_asks(stream_id, query)
+        asked, warnings = asked_in(query)
+        mode = self._configs.of(stream_id).mode or self._settings.worker.mode
+        plan = plan_for(path.codecs, mode, self._settings.worker.input)
         log = self._log.bind(path=path.name, sourceId=publisher.id, requestId=hint.request_id if hint else "")
         for warning in warnings:
             log.warning("query_not_valid", message=warning)
@@ -114,17 +133,25 @@ class Reconciler:
             log.warning("stream_unsupported", message=plan.message)
         else:
             log.info("stream_found", codecs=path.codecs, by="hook" if hint else "poll")
-        return Source(publisher.id, path.available_time or "", plan)
+        return Source(publisher.id, path.available_time or "", plan, asked)
 
     def _apply(self, sources: dict[str, Source]) -> None:
         for stream_id, source in sources.items():
             if stream_id not in self.streams:
-                self.streams[stream_id] = LiveStream(stream_id, self._settings, self._supervisor, self._on_restart)
+                self.streams[stream_id] = LiveStream(
+                    stream_id, self._settings, self._supervisor, self._on_restart, self._on_refused, self._configs.of
+                )
             hint = self._hints.get(source.source_id)
             self.streams[stream_id].listed(source, hint.request_id if hint else "")
         for stream_id, live in self.streams.items():
             if stream_id not in sources:
                 live.machine.unlisted(time.monotonic())
+        machines = [live.machine for live in self.streams.values()]
+        give_places(machines, self._settings.orchestrator.max_streams, time.monotonic())
+
+    def _reconfigured(self, stream_id: str) -> None:
+        if (live := self.streams.get(stream_id)) is not None:
+            live.reconfigured()
 
     def _forget_ended(self) -> None:
         now = time.monotonic()

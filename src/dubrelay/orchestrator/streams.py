@@ -4,14 +4,16 @@
                         ^                          │  ^─────listed─────┘
                         └──────back-off────exited──┘──too often, or exit 2 or 3──> degraded
 
+A stream that finds no place among those that run is `refused` until `give_places` has one for it.
+
 It keeps facts (who publishes, what the worker does, what failed when) and derives the state from them, so an event
 that is lost, late, doubled or out of order leaves nothing wrong behind: the next look at MediaMTX's list puts it right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from dubrelay.errors import ConfigError, InputNotReady, StartupError
@@ -35,6 +37,8 @@ class Source:
     source_id: str
     available_time: str
     plan: Plan | Unsupported
+    asked: Mapping[str, str] = field(default_factory=dict)
+    """What its query chose: plan.ASKED."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ class Stream:
         self._restart = RestartPolicy(jitter)
         self._gone_at = 0.0
         self._gone_source = ""
-        self._refused_source = ""
+        self._failed_source = ""
         self._worker_plan: Plan | None = None
         self.source: Source | None = None
         self.worker: WorkerState = "none"
@@ -93,6 +97,18 @@ class Stream:
         self.restarts = 0
         self.error = ""
         """Why the latest worker failed; empty once one runs."""
+        self.refused_since: float | None = None
+        """When it first found no place; None: it may start."""
+        self._keeps_place = False
+
+    @property
+    def has_place(self) -> bool:
+        """Whether it has a worker, or had one that is to be started again."""
+        return self.worker != "none" or self._keeps_place
+
+    @property
+    def wants_place(self) -> bool:
+        return self.source is not None and not self.has_place and not self._blocked()
 
     def listed(self, source: Source) -> None:
         """MediaMTX's list names `source` as publishing."""
@@ -100,12 +116,25 @@ class Stream:
             return
         self.source = source
 
+    def replan(self, plan: Plan) -> None:
+        """Who publishes is to be served otherwise than when it was found."""
+        if self.source is not None and isinstance(self.source.plan, Plan) and self.source.plan != plan:
+            self.source = replace(self.source, plan=plan)
+            self._failed_source = ""
+
+    def restart(self) -> None:
+        """An operator wants another worker, at once: what kept one from starting is forgotten."""
+        self._worker_plan = None
+        self._failed_source = ""
+        self._restart = RestartPolicy(self._restart.jitter)
+
     def unlisted(self, now: float) -> None:
         """MediaMTX's list says that nobody publishes."""
         if self.source is not None:
             self._gone_source = self.source.source_id
             self._gone_at = now
             self.source = None
+            self.refused_since = None
 
     def hook_not_ready(self, source_id: str, now: float) -> bool:
         """Whether the session that ended is the one this stream lives on; any other is none of its business."""
@@ -117,7 +146,7 @@ class Stream:
         if self.worker == "starting":
             self.worker = "ready"
             self.error = ""
-            self._refused_source = ""
+            self._failed_source = ""
 
     def worker_exited(self, code: int, message: str, now: float) -> bool:
         """Whether it failed: it was not asked to end."""
@@ -129,7 +158,7 @@ class Stream:
         self.error = message or f"the worker ended with exit code {code}"
         self._restart.failed(now)
         if code in _NOT_RESTARTED and self.source is not None:
-            self._refused_source = self.source.source_id
+            self._failed_source = self.source.source_id
         if code == InputNotReady.exit_code:
             # The worker has waited its own grace: the list must name the source anew before another one starts.
             self.unlisted(now)
@@ -147,6 +176,8 @@ class Stream:
         if self.worker == "none":
             if self._grace_over(now):
                 self._end_session()
+            elif self.source is not None and self._blocked():
+                self._keeps_place = False
             plan = self._startable(now)
             if plan is not None:
                 return self._start(plan)
@@ -160,12 +191,16 @@ class Stream:
             return "grace" if in_session else "idle"
         if self.worker == "none" and (self._blocked() or self._restart.cooling_down):
             return "degraded"
+        if self.refused_since is not None:
+            return "refused"
         return "running" if self.worker == "ready" else "starting"
 
     def message(self) -> str:
         """One line for people: why there is no worker, or why the last one failed."""
         if self.source is not None and isinstance(self.source.plan, Unsupported):
             return self.source.plan.message
+        if self.refused_since is not None:
+            return "as many streams run as orchestrator.max_streams allows: it starts when one of them ends"
         return self.error
 
     def _start(self, plan: Plan) -> StartWorker:
@@ -174,17 +209,20 @@ class Stream:
         self._restart.cooling_down = False
         self.run_id = self.run_id or self._new_run_id()
         self.worker = "starting"
+        self._keeps_place = True
         self._worker_plan = plan
         return StartWorker(self.run_id, plan)
 
     def _startable(self, now: float) -> Plan | None:
         if self.source is None or isinstance(self.source.plan, Unsupported) or self._blocked():
             return None
+        if self.refused_since is not None:
+            return None
         return self.source.plan if self._restart.allows(now) else None
 
     def _blocked(self) -> bool:
         assert self.source is not None
-        return isinstance(self.source.plan, Unsupported) or self.source.source_id == self._refused_source
+        return isinstance(self.source.plan, Unsupported) or self.source.source_id == self._failed_source
 
     def _grace_over(self, now: float) -> bool:
         return self.source is None and now - self._gone_at >= self._grace_s
@@ -195,5 +233,23 @@ class Stream:
     def _end_session(self) -> None:
         self.run_id = ""
         self.error = ""
-        self._refused_source = ""
+        self._failed_source = ""
+        self._keeps_place = False
         self._restart = RestartPolicy(self._restart.jitter)
+
+
+def give_places(streams: Iterable[Stream], places: int, now: float) -> None:
+    """Lets those start that find one of `places`, in the order they came, and refuses the others. Before `decide`."""
+    streams = list(streams)
+    free = places - sum(stream.has_place for stream in streams)
+    waiting = sorted((stream for stream in streams if stream.wants_place), key=lambda stream: _came(stream, now))
+    for n, stream in enumerate(waiting):
+        if n < free:
+            stream.refused_since = None
+        elif stream.refused_since is None:
+            stream.refused_since = now
+
+
+def _came(stream: Stream, now: float) -> tuple[float, str]:
+    assert stream.source is not None
+    return now if stream.refused_since is None else stream.refused_since, stream.source.available_time

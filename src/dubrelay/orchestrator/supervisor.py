@@ -7,6 +7,7 @@ any more, so none outlives an orchestrator that was killed.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -23,7 +24,8 @@ from pydantic import ValidationError
 from dubrelay import logs
 from dubrelay.config import Orchestrator
 from dubrelay.errors import MediaError, StartupError
-from dubrelay.wire.status import PhraseReport, WorkerStatus, parse_line
+from dubrelay.wire.control import Control
+from dubrelay.wire.status import ControlReport, PhraseReport, WorkerStatus, parse_line
 from dubrelay.wire.worker import WorkerSettings
 
 WORKER = (sys.executable, "-m", "dubrelay.worker")
@@ -31,6 +33,8 @@ MAX_LINE_BYTES = 1 << 20
 STACK_DUMP_S = 1.0
 DRAIN_S = 1.0
 LOOK_S = 0.5
+TOO_LARGE_S = 30.0
+"""A worker may be over its memory for so long; what a file or a burst takes is given back sooner."""
 SHOWN_CHARACTERS = 300
 _FAILURES = frozenset({"error", "critical"})
 
@@ -98,9 +102,13 @@ class WorkerProcess:
         self._log = logs.get().bind(streamId=settings.stream_id, runId=settings.run_id)
         self._asked_to_stop = asyncio.Event()
         self._heard_at = 0.0
+        self._large_since: float | None = None
         self._last_error = ""
         self._last_line = ""
         self._process: psutil.Process | None = None
+        self._stdin: asyncio.StreamWriter | None = None
+        self._control_ids = itertools.count(1)
+        self._answers: dict[str, asyncio.Future[ControlReport | None]] = {}
         self.started_at = 0.0
         """Seconds since the epoch."""
         self.status: WorkerStatus | None = None
@@ -110,6 +118,23 @@ class WorkerProcess:
         """Asks for a graceful end; `run` returns when it has come, by force after stop_timeout_s."""
         self._asked_to_stop.set()
 
+    async def tell(self, control: Control, timeout_s: float) -> ControlReport | None:
+        """The worker's answer to `control`; None when none comes in time, or it ends."""
+        if self._stdin is None:
+            return None
+        told = control.model_copy(update={"id": str(next(self._control_ids))})
+        answer: asyncio.Future[ControlReport | None] = asyncio.get_running_loop().create_future()
+        self._answers[told.id] = answer
+        try:
+            async with asyncio.timeout(timeout_s):
+                self._stdin.write(told.model_dump_json(exclude_none=True).encode() + b"\n")
+                await self._stdin.drain()
+                return await answer
+        except (TimeoutError, ConnectionError):
+            return None
+        finally:
+            del self._answers[told.id]
+
     def usage(self) -> Usage | None:
         """None when it has just ended."""
         if self._process is None:
@@ -118,6 +143,13 @@ class WorkerProcess:
             return Usage(float(self._process.cpu_percent()), self._process.memory_info().rss)
         except psutil.Error:
             return None
+
+    def _rss_bytes(self) -> int:
+        """0 when it has just ended."""
+        try:
+            return int(self._process.memory_info().rss) if self._process else 0
+        except psutil.Error:
+            return 0
 
     async def run(self) -> Exit:
         """The whole life of the process. When this is cancelled the process is killed."""
@@ -131,9 +163,9 @@ class WorkerProcess:
             kind = StartupError if lasting else MediaError
             return Exit(kind.exit_code, f"worker: {self._command[0]} cannot be started: {e.strerror}")
         process = Process(transport, protocol, loop)
-        self._begin(process)
         readers = [asyncio.create_task(self._read_status(process)), asyncio.create_task(self._read_log(process))]
         try:
+            self._begin(process)
             await self._tell_settings(process)
             why = await self._watch(process, protocol.ended)
         finally:
@@ -144,7 +176,11 @@ class WorkerProcess:
             for reader in readers:
                 reader.cancel()
             transport.close()
-            self.pid = self._process = self.status = None
+            await _closed(process.stdin)
+            self.pid = self._process = self.status = self._stdin = None
+            for answer in self._answers.values():
+                if not answer.done():
+                    answer.set_result(None)
         code = process.returncode
         assert code is not None
         self._log.info("worker_ended", code=code, why=why)
@@ -164,6 +200,7 @@ class WorkerProcess:
         with suppress(ConnectionError):
             process.stdin.write(self._settings.to_json().encode() + b"\n")
             await process.stdin.drain()
+        self._stdin = process.stdin
 
     async def _watch(self, process: Process, ended: asyncio.Event) -> str:
         """Returns when the process has ended or has to be killed; why, when it was our doing."""
@@ -180,6 +217,8 @@ class WorkerProcess:
                     return await self._stop_gracefully(process, ended)
                 if time.monotonic() - self._heard_at >= self._silence_allowed_s():
                     return await self._end_hung(process, ended)
+                if self._too_large():
+                    return await self._end_large(process, ended)
         finally:
             for wait in waits:
                 wait.cancel()
@@ -194,6 +233,24 @@ class WorkerProcess:
             return ""
         self._log.warning("worker_does_not_stop", timeout_s=self._limits.stop_timeout_s)
         return f"killed: it did not stop within {self._limits.stop_timeout_s:g} s"
+
+    def _too_large(self) -> bool:
+        limit_bytes, now = self._limits.worker_memory_mb * 2**20, time.monotonic()
+        if not limit_bytes or self._rss_bytes() <= limit_bytes:
+            self._large_since = None
+            return False
+        self._large_since = now if self._large_since is None else self._large_since
+        return now - self._large_since >= TOO_LARGE_S
+
+    async def _end_large(self, process: Process, ended: asyncio.Event) -> str:
+        allowed_mb, has_mb = self._limits.worker_memory_mb, round(self._rss_bytes() / 2**20)
+        why = (
+            f"stopped: it had more than orchestrator.worker_memory_mb = {allowed_mb} for {TOO_LARGE_S:g} s, "
+            f"in the end {has_mb} MB"
+        )
+        self._log.error("worker_too_large", why=why)
+        await self._stop_gracefully(process, ended)
+        return why
 
     async def _end_hung(self, process: Process, ended: asyncio.Event) -> str:
         what = "did not become ready" if self.status is None else "said nothing"
@@ -217,6 +274,8 @@ class WorkerProcess:
                 self._heard(line)
             elif isinstance(line, PhraseReport):
                 self._on_phrase(line)
+            elif (answer := self._answers.get(line.id)) is not None and not answer.done():
+                answer.set_result(line)
 
     def _heard(self, status: WorkerStatus) -> None:
         first = self.status is None
@@ -258,6 +317,13 @@ async def _set_within(event: asyncio.Event, timeout_s: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+async def _closed(pipe: asyncio.StreamWriter | None) -> None:
+    """Why it broke is asked for; asyncio logs an error that nobody asks for."""
+    with suppress(OSError, TimeoutError):
+        if pipe is not None:
+            await asyncio.wait_for(pipe.wait_closed(), DRAIN_S)
 
 
 def _json_object(text: bytes) -> dict[str, object] | None:

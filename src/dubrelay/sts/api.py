@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from dubrelay import __version__, logs
 from dubrelay.errors import StsError
+from dubrelay.sts.admission import Refused
 from dubrelay.sts.body import BodyTooLarge, fragment_id_in, limited, parsed
 from dubrelay.sts.engines import EngineInfo, describe
 from dubrelay.sts.faults import Instead
@@ -116,8 +117,8 @@ async def _process(running: Running, http: Request) -> Response:
         running.check_open()
     except ClientDisconnect:
         return _gone(running, None)
-    except StsError as e:
-        return _refused(running, e, body, client)
+    except (StsError, asyncio.CancelledError) as e:
+        return await _refused(running, _meant(e), body, client)
     log = _log_of(request, client)
     running.metrics.received(request)
     with running.metrics.inflight.track_inprogress(), running.counted():
@@ -127,8 +128,8 @@ async def _process(running: Running, http: Request) -> Response:
             return _gone(running, log)
         except Instead as e:
             return _spoilt(running, log, e.response)
-        except Exception as e:  # what is no StsError is a bug of ours
-            return _failed(running, request, log, e if isinstance(e, StsError) else _bug(e))
+        except (Exception, asyncio.CancelledError) as e:
+            return _failed(running, request, log, _meant(e))
     return _dubbed(running, log, result)
 
 
@@ -173,7 +174,13 @@ def _failed(running: Running, request: ProcessRequest, log: logs.Logger, error: 
     return _error(running, error, request.fragment_id)
 
 
-def _bug(cause: Exception) -> StsError:
+def _meant(cause: BaseException) -> StsError:
+    """What the client is told of an exception: the server cancels what it no longer waits for, when it ends; what is
+    no StsError is a bug of ours."""
+    if isinstance(cause, StsError):
+        return cause
+    if isinstance(cause, asyncio.CancelledError):
+        return Refused("the service has stopped before this was done", 1.0)
     error = StsError("MODEL_ERROR", "internal error", retryable=True)
     error.__cause__ = cause
     return error
@@ -185,10 +192,10 @@ def _spoilt(running: Running, log: logs.Logger, response: Response) -> Response:
     return response
 
 
-def _refused(running: Running, error: StsError, body: bytes, client: str) -> Response:
+async def _refused(running: Running, error: StsError, body: bytes, client: str) -> Response:
     """Before there was a phrase."""
     running.metrics.answered(error.code.lower())
-    fragment_id = fragment_id_in(body)
+    fragment_id = await running.in_pool(fragment_id_in, body) if body else ""
     logs.get().warning("request refused", code=error.code, fragmentId=fragment_id, client=client)
     return _error(running, error, fragment_id)
 

@@ -18,16 +18,20 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse
 
 from dubrelay import __version__, logs
 from dubrelay.config import Settings
 from dubrelay.errors import EXIT_OK, StsError
 from dubrelay.listening import listening
+from dubrelay.memory import share_memory
 from dubrelay.sts.api import add_routes, error_response
 from dubrelay.sts.care import Reload
+from dubrelay.sts.connections import BACKLOG, Connection, allow_files
 from dubrelay.sts.engines import check_names, load
+from dubrelay.sts.reference import page
 from dubrelay.sts.running import Load, Running
-from dubrelay.sts.tls import server_context
+from dubrelay.trust import server_context
 from dubrelay.wire.fragment import ProcessRequest
 
 GRACEFUL_S = 5
@@ -52,19 +56,33 @@ def build_app(
         yield
         running.stop()
 
-    app = FastAPI(title="dubrelay STS", version=__version__, lifespan=lifespan, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(
+        title="dubrelay STS",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's page is made of scripts that the browser fetches from strangers
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     app.state.running = running
     add_routes(app, running)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _bug)
     app.openapi = partial(_openapi, app)  # type: ignore[method-assign]
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(page(app.openapi()))
+
     return app
 
 
 def serve(settings: Settings) -> None:
     """Runs the service until SIGTERM or SIGINT. StartupError where it cannot listen or load its models."""
+    share_memory()
     check_names(settings.sts)
-    tls = server_context(settings.sts)
+    tls = server_context("sts", settings.sts.tls_cert, settings.sts.tls_key)
+    allow_files()
     # Before the models are loaded: a port in use is known at once.
     server_socket = listening("sts", settings.sts.host, settings.sts.port)
     app = build_app(settings, lambda: _stop(server))
@@ -73,6 +91,8 @@ def serve(settings: Settings) -> None:
         running,
         uvicorn.Config(
             app,
+            http=Connection,
+            backlog=BACKLOG,
             log_config=None,
             log_level="warning",
             access_log=False,
@@ -108,6 +128,7 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._running.drains_until is not None:
+            self.config.timeout_graceful_shutdown = 0
             self.should_exit = True
         self._running.drain()
 

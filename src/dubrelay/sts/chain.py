@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from dubrelay import logs
 from dubrelay.errors import Stage, StsError
-from dubrelay.sts.asr.base import Asr, Detection, Transcript, detecting, to_english
+from dubrelay.sts.asr.base import Asr, Detection, Transcript, detecting, to_english, told
 from dubrelay.sts.mt.base import NO_WISH, Translator, Wish, heeds
 from dubrelay.sts.route import EVERY, can, closed, translates
 from dubrelay.sts.tts.base import FollowsOriginal, Original, Prepared, Speech, Tts
@@ -63,6 +63,7 @@ class _Chain(Generic[E]):
 
 class AsrChain(_Chain[Asr]):
     stage = "asr"
+    takes_terms = True
 
     def __init__(self, name: str, engines: Sequence[Asr]) -> None:
         super().__init__(name, engines)
@@ -76,9 +77,9 @@ class AsrChain(_Chain[Asr]):
             return self.languages - {"en"}
         return known if EVERY in self.languages else known & self.languages
 
-    def transcribe(self, samples: npt.NDArray[np.float32], language: str) -> Transcript:
+    def transcribe(self, samples: npt.NDArray[np.float32], language: str, terms: Sequence[str] = ()) -> Transcript:
         able = [engine for engine in self.members if can(language, engine.languages)]
-        return self._first_answer(able, lambda engine: engine.transcribe(samples, language))
+        return self._first_answer(able, lambda engine: told(engine, terms)(samples, language))
 
     def translate(self, samples: npt.NDArray[np.float32], language: str) -> Transcript:
         able: list[Any] = [engine for engine in self.members if can(language, to_english(engine))]

@@ -89,10 +89,15 @@ class EngineInfo(BaseModel):
 
 
 def check_names(settings: Sts) -> None:
-    """ConfigError for the first name in a list of engines that no engine of that stage has."""
+    """ConfigError for the first name in a list of engines that no engine of that stage has, and for a chain of what
+    cannot be chained, also for one that is in no list."""
     for key, stage in STAGE_OF.items():
         for name in getattr(settings, key):
             _options(stage, name, settings, f"sts.{key}")
+    for name, options in settings.engines.items():
+        if isinstance(options, ChainEngine) and not any(name in _known(stage, settings) for stage in BUILT_IN):
+            begun = [stage for stage in BUILT_IN if options.engines[0] in _links(stage, settings)]
+            raise _wrong_chain(begun[0] if begun else "asr", name, options, settings)
 
 
 def load(settings: Sts, paths: Paths) -> Engines:
@@ -125,6 +130,16 @@ def possible_pairs(settings: Sts, paths: Paths) -> frozenset[tuple[str, str]]:
     """What the configured engines will be able to dub, as far as that is known without loading them."""
     check_names(settings)
     return _in_lists(settings, lambda stage, name: _unloaded(stage, name, settings, paths)).pairs()
+
+
+def in_use(settings: Sts) -> set[tuple[Stage, str]]:
+    """The engines in the lists, fast ones too, and those in their chains."""
+    check_names(settings)
+    listed = {(stage, name) for key, stage in STAGE_OF.items() for name in getattr(settings, key)}
+    chains = [
+        (stage, options) for stage, name in listed if isinstance(options := _known(stage, settings)[name], ChainEngine)
+    ]
+    return listed | {(stage, member) for stage, chain in chains for member in chain.engines}
 
 
 def describe(settings: Sts, paths: Paths, engines: Engines | None = None) -> list[EngineInfo]:
@@ -199,27 +214,49 @@ class _Loading:
 
 
 def _known(stage: Stage, settings: Sts) -> dict[str, Engine]:
-    """By name; the operator's own take the place of those that are built in."""
+    """By name; the operator's own take the place of those that are built in. A chain is of the stage that all of its
+    engines are of."""
+    links = _links(stage, settings)
+
+    def here(options: Engine) -> bool:
+        if isinstance(options, ChainEngine):
+            return all(member in links for member in options.engines)
+        return (stage, options.kind) in KINDS
+
+    return BUILT_IN[stage] | {name: options for name, options in settings.engines.items() if here(options)}
+
+
+def _links(stage: Stage, settings: Sts) -> dict[str, Engine]:
+    """What can be part of a chain, by name."""
     own = {name: options for name, options in settings.engines.items() if (stage, options.kind) in KINDS}
     known = BUILT_IN[stage] | own
-    chains = {name: options for name, options in known.items() if isinstance(options, ChainEngine)}
-    foreign = {name for name, chain in chains.items() if chain.engines[0] not in known}
-    return {name: options for name, options in known.items() if name not in foreign}
+    return {name: options for name, options in known.items() if not isinstance(options, (ChainEngine, ToEnglishEngine))}
 
 
 def _options(stage: Stage, name: str, settings: Sts, where: str) -> Engine:
     known = _known(stage, settings)
-    if name not in known:
-        allowed = ", ".join(known)
-        raise ConfigError(f"{where} = {name!r}: there is no such engine; allowed: {allowed}, or one of sts.engines")
-    options = known[name]
-    if isinstance(options, ChainEngine):
-        for member in options.engines:
-            part = _options(stage, member, settings, f"sts.engines.{name}.engines")
-            if isinstance(part, (ChainEngine, ToEnglishEngine)):
-                what = "a chain" if isinstance(part, ChainEngine) else "what the recogniser does"
-                raise ConfigError(f"sts.engines.{name}.engines = {member!r}: {what} cannot be part of a chain")
-    return options
+    if name in known:
+        return known[name]
+    chain = settings.engines.get(name)
+    if isinstance(chain, ChainEngine):
+        raise _wrong_chain(stage, name, chain, settings)
+    raise _no_such(where, name, known)
+
+
+def _wrong_chain(stage: Stage, name: str, chain: ChainEngine, settings: Sts) -> ConfigError:
+    """Of a chain that is not of that stage: names the engine that keeps it from it."""
+    links, where = _links(stage, settings), f"sts.engines.{name}.engines"
+    member = next(member for member in chain.engines if member not in links)
+    if isinstance(settings.engines.get(member), ChainEngine):
+        return ConfigError(f"{where} = {member!r}: a chain cannot be part of a chain")
+    if isinstance((BUILT_IN[stage] | settings.engines).get(member), ToEnglishEngine):
+        return ConfigError(f"{where} = {member!r}: what the recogniser does cannot be part of a chain")
+    return _no_such(where, member, links)
+
+
+def _no_such(where: str, name: str, known: Iterable[str]) -> ConfigError:
+    allowed = ", ".join(known)
+    return ConfigError(f"{where} = {name!r}: there is no such engine; allowed: {allowed}, or one of sts.engines")
 
 
 def _limit(stage: Stage, engine: Any, options: Engine) -> None:

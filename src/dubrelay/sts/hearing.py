@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from dubrelay.config import AUTO
 from dubrelay.errors import StsError
-from dubrelay.sts.asr.base import Linguist, Transcript, to_english
+from dubrelay.sts.asr.base import Linguist, Transcript, to_english, told
 from dubrelay.sts.language import settled
 from dubrelay.sts.phrase import Phrase
 from dubrelay.sts.route import Engines, Route, can, while_hearing
@@ -60,7 +60,7 @@ def _detected(phrase: Phrase, samples: npt.NDArray[np.float32], engines: Engines
 def _heard(phrase: Phrase, samples: npt.NDArray[np.float32]) -> Transcript:
     asr = phrase.route.asr
     if not while_hearing(phrase.route.mt):
-        return asr.transcribe(samples, phrase.source)
+        return told(asr, phrase.terms)(samples, phrase.source)
     translating: Linguist = asr  # type: ignore[assignment]  # the route has no other one
     assert can(phrase.source, to_english(asr))
     return translating.translate(samples, phrase.source)

@@ -141,7 +141,7 @@ def _text(path: Path, where: str) -> str:
     if len(content) > MAX_FILE_BYTES:
         raise ConfigError(f"{where}: larger than {MAX_FILE_BYTES} bytes")
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")  # some editors put a mark in front
     except UnicodeDecodeError as e:
         raise ConfigError(f"{where}: is not UTF-8 text") from e
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -37,6 +37,7 @@ class Metrics:
         )
         self.inflight = Gauge("sts_inflight", "Phrases in work or waiting.", registry=self._registry)
         self._audio = Counter("sts_audio_seconds", "Seconds of sound received.", registry=self._registry)
+        ProcessCollector(namespace="sts", registry=self._registry)
 
     def received(self, request: ProcessRequest) -> None:
         self._audio.inc(request.audio.duration_ms / 1000)

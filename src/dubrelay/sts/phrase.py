@@ -53,6 +53,11 @@ class Phrase:
     def deadline(self) -> float:
         return self.arrived + self.request.timeout_ms / 1000
 
+    @property
+    def terms(self) -> list[str]:
+        """What the glossary has, as it is said in the source language."""
+        return [term.source for term in self.request.config.glossary]
+
     def spent(self, stage: str, took_s: float) -> None:
         self.stage_s[stage] = self.stage_s.get(stage, 0.0) + took_s
 

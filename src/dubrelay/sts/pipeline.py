@@ -25,7 +25,7 @@ from dubrelay.errors import Stage, StsError
 from dubrelay.sts import pauses
 from dubrelay.sts.admission import Admission, Way, Ways
 from dubrelay.sts.asr.base import RATE_HZ as ASR_RATE_HZ
-from dubrelay.sts.asr.base import Asr, Transcript
+from dubrelay.sts.asr.base import Asr, Transcript, told
 from dubrelay.sts.care import Care
 from dubrelay.sts.engines import one_line
 from dubrelay.sts.fit import levelled, stretch
@@ -216,7 +216,7 @@ class Pipeline:
 
         def hearing(asr: Asr) -> _Work[Transcript]:
             if asr is route.fast_asr:
-                return _Work(asr, partial(asr.transcribe, samples, phrase.source), work_s)
+                return _Work(asr, partial(told(asr, phrase.terms), samples, phrase.source), work_s)
             listener = engines.linguist() if phrase.request.config.source_language == AUTO else None
             return _Work(listener or asr, partial(heard, phrase, samples, engines), work_s)
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dubrelay.errors import StartupError
+from dubrelay.errors import ConfigError, StartupError
 from dubrelay.sts_check import phrases, refusals, server
 from dubrelay.sts_check.probe import ANSWER_S, Broken, NotTried, Probe
 from dubrelay.sts_check.speech import Mono
@@ -92,13 +92,19 @@ def check(
 ) -> list[Verdict]:
     """The clauses against the service at `url`; `begin` is called with the name of each.
 
-    `speech` is in the `source` language. StartupError where nothing answers at all.
+    `speech` is in the `source` language. StartupError where nothing answers at all, ConfigError where `url` is none.
     """
     timeout = httpx2.Timeout(ANSWER_S, connect=10)
-    with httpx2.Client(base_url=url, verify=verify, trust_env=False, timeout=timeout) as client:
+    try:
+        client = httpx2.Client(base_url=url, verify=verify, trust_env=False, timeout=timeout)
+    except httpx2.InvalidURL as e:
+        raise ConfigError(f"URL = {url!r}: {e}") from e
+    with client:
         try:
             client.get("/health")
-        except httpx2.TransportError as e:
+        except UnicodeError as e:
+            raise ConfigError(f"URL = {url!r}: its host is none") from e
+        except (httpx2.TransportError, httpx2.DecodingError) as e:
             raise StartupError(f"{url}: no answer: {str(e) or type(e).__name__}") from e
         probe = Probe(client, np.asarray(speech, np.float32), source, target, key, verify)
         return [_tried(clause, probe, begin) for clause in clauses]

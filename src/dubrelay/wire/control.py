@@ -10,19 +10,15 @@ from the next phrase on.
 from __future__ import annotations
 
 import json
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dubrelay.config import Fallback, GainDb, Glossary, Language, SourceLanguage, Voice, validated
+from dubrelay.config import Fallback, GainDb, Glossary, Language, Programme, SourceLanguage, Voice, validated
 from dubrelay.errors import ConfigError
 
 MAX_ID = 64
 MAX_CHARACTERS = 100_000
 """Of a line: a whole glossary has less than half of that."""
-
-Programme = Literal["dub", "bypass", "silence"]
-"""What goes out: the dub, the original as it came, nothing."""
 
 
 class ControlRefused(ConfigError):

@@ -12,16 +12,20 @@ import http.client
 import json
 import os
 import signal
+import ssl
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 from urllib.parse import unquote_plus, urlsplit
 
 EVENTS_PATH = "/v1/mediamtx/events"
+AUTH_PATH = "/v1/mediamtx/auth"
 TOKEN_HEADER = "X-Hook-Token"  # noqa: S105 -- the name of a header
 URL_VARIABLE = "DUBRELAY_HOOK_URL"
 TOKEN_VARIABLE = "DUBRELAY_HOOK_TOKEN"  # noqa: S105 -- the name of a variable
+CERTIFICATE_VARIABLE = "DUBRELAY_HOOK_CERTIFICATE"
 DEFAULT_URL = "http://127.0.0.1:8080"
 TIMEOUT_S = 3
 
@@ -57,20 +61,39 @@ def event_from(environ: Mapping[str, str]) -> HookEvent:
     )
 
 
-def post(name: str, event: HookEvent, url: str, token: str) -> None:
-    """Tells the orchestrator; OSError or HTTPException when it is not there or does not take the event."""
+def post(name: str, event: HookEvent, url: str, token: str, certificate: str = "") -> None:
+    """Tells the orchestrator; OSError or HTTPException when it is not there or does not take the event.
+
+    `certificate`: file of the one that the orchestrator shows where `url` is https; empty: the system's CAs decide.
+    """
     server = urlsplit(url)
-    if server.scheme != "http" or not server.hostname:
-        raise ValueError(f"{URL_VARIABLE} must be http://HOST:PORT")
-    connection = http.client.HTTPConnection(server.hostname, server.port, timeout=TIMEOUT_S)
+    if server.scheme not in ("http", "https") or not server.hostname:
+        raise ValueError(f"{URL_VARIABLE} must be http://HOST:PORT or https://HOST:PORT")
+    where = (server.hostname, server.port)
     headers = {"Content-Type": "application/json"}
     if token:
         headers[TOKEN_HEADER] = token
     body = json.dumps(asdict(event)).encode()
-    connection.request("POST", f"{server.path.rstrip('/')}{EVENTS_PATH}/{name}", body, headers)
-    answer = connection.getresponse()
-    if answer.status != http.client.ACCEPTED:
-        raise OSError(f"the orchestrator answered {answer.status}")
+    with closing(
+        http.client.HTTPConnection(*where, timeout=TIMEOUT_S)
+        if server.scheme == "http"
+        else http.client.HTTPSConnection(*where, timeout=TIMEOUT_S, context=_trusting(certificate))
+    ) as connection:
+        connection.request("POST", f"{server.path.rstrip('/')}{EVENTS_PATH}/{name}", body, headers)
+        answer = connection.getresponse()
+        if answer.status != http.client.ACCEPTED:
+            raise OSError(f"the orchestrator answered {answer.status}")
+
+
+def _trusting(certificate: str) -> ssl.SSLContext:
+    """That one certificate, under whatever name it is reached; or what the system trusts."""
+    if not certificate:
+        return ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(certificate)
+    return context
 
 
 def _out_of_time(_: int, __: object) -> None:
@@ -88,7 +111,8 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     signal.alarm(TIMEOUT_S)
     try:
         url = environ.get(URL_VARIABLE) or DEFAULT_URL
-        post(arguments[0], event_from(environ), url, environ.get(TOKEN_VARIABLE, ""))
+        given = environ.get(TOKEN_VARIABLE, ""), environ.get(CERTIFICATE_VARIABLE, "")
+        post(arguments[0], event_from(environ), url, *given)
     except (OSError, http.client.HTTPException, KeyError, ValueError) as e:
         print(f"hook {arguments[0]}: {type(e).__name__}: {e}", file=sys.stderr)  # noqa: T201
         return 1

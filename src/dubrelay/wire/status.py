@@ -10,8 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from dubrelay.config import InputProtocol, Mode
-from dubrelay.wire.control import Programme
+from dubrelay.config import InputProtocol, Mode, Programme
 
 State = Literal["waiting", "running"]
 PhraseStatus = Literal["dubbed", "no_speech", "fallback"]

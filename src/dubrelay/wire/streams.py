@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue
 from pydantic.alias_generators import to_camel
 
-from dubrelay.config import InputProtocol, Mode
+from dubrelay.config import InputProtocol, Mode, Programme, StreamConfig
 from dubrelay.wire.status import PhraseReport
 
-StreamState = Literal["idle", "starting", "running", "grace", "stopping", "degraded"]
+StreamState = Literal["idle", "starting", "running", "grace", "stopping", "degraded", "refused"]
+
+DestinationState = Literal["connecting", "forwarding", "stalled", "refused", "unreachable"]
 
 STREAMS_PATH = "/v1/streams"
 
@@ -28,6 +30,28 @@ class WorkerView(_View):
     rss_bytes: int | None = None
 
 
+class DestinationView(_View):
+    """Where `out` is forwarded to. Its key is nowhere in here."""
+
+    name: str
+    url: str
+    """Scheme, host and app."""
+    given_by: Literal["settings", "publisher"]
+    state: DestinationState | None = None
+    """None while the stream is not in session. `forwarding`: bytes grow."""
+    since: float | None = None
+    """Of the state: seconds since the epoch."""
+    bitrate_kbps: float | None = None
+    sent_bytes: int = 0
+    retries: int = 0
+    last_error: str = ""
+    """In words; it stays when all is well again."""
+
+
+class DestinationList(_View):
+    destinations: list[DestinationView]
+
+
 class StreamView(_View):
     stream_id: str
     state: StreamState
@@ -41,10 +65,13 @@ class StreamView(_View):
     target_language: str = ""
     voice: str = ""
     mode: Mode
+    programme: Programme
+    """What goes out, as the worker says; as it is wanted, where there is none."""
     input_protocol: InputProtocol | None = None
     worker: WorkerView | None = None
     delay_ms: float | None = None
     av_sync_ms: float | None = None
+    destinations: list[DestinationView] = []
     last_sequence: int = 0
     """Of the latest phrase: ask for `?after=` this one next time."""
 
@@ -98,3 +125,54 @@ class HistoryRow(_View):
 class History(_View):
     rows: list[HistoryRow]
     """Oldest first; of the last hour."""
+
+
+class StreamConfigView(_View):
+    """What is configured for a stream, by layer; what a layer does not set is not in it. Keys as in the file."""
+
+    stream_id: str
+    version: int
+    """Of `api`; 0: nothing is set by API. Also the ETag."""
+    file: StreamConfig
+    """Its table [streams.ID]."""
+    api: StreamConfig
+    """What PUT replaces and DELETE takes away."""
+    publisher: StreamConfig
+    """What the query of whoever publishes, or did last, chose of what it may."""
+    in_force: StreamConfig
+    """All of them, the later over the earlier, over the sections."""
+
+
+Applied = Literal["live", "restart", "next_start", "pending"]
+
+
+class StreamConfigChanged(StreamConfigView):
+    applied: Applied
+    """live: the worker does it, as it says. restart: another one starts with it. next_start: there is none now.
+    pending: it has not answered yet, and is told until it has.
+    """
+
+
+Action = Literal["config", "delete", "dub", "bypass", "silence", "restart", "destination"]
+
+
+class Change(_View):
+    key: str
+    before: JsonValue = None
+    """null: not set. Of a long list only how long it is, of a destination only scheme and host."""
+    after: JsonValue = None
+
+
+class AuditEntry(_View):
+    version: int
+    """Counts the changes of all streams."""
+    at: float
+    """Seconds since the epoch."""
+    who: str
+    action: Action
+    changes: list[Change]
+
+
+class AuditList(_View):
+    entries: list[AuditEntry]
+    """The latest first."""

@@ -15,7 +15,6 @@ from typing import Literal, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dubrelay import config
-from dubrelay.wire.control import Programme
 from dubrelay.wire.status import PhraseReport
 
 SoundName = Literal["original", "dub", "out"]
@@ -37,7 +36,7 @@ class PhraseTrace(BaseModel):
     source_language: str
     target_language: str
     voice_profile: str
-    programme: Programme
+    programme: config.Programme
     """What was on when the phrase went out."""
     phrase: PhraseReport
     voice_ms: int

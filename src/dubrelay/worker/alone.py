@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
 from contextlib import closing
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
 from pydantic import ValidationError
 
-from dubrelay.config import Settings, StreamId
+from dubrelay.config import Orchestrator, Settings, StreamId
 from dubrelay.errors import StartupError
+from dubrelay.trust import that_certificate
 from dubrelay.wire.streams import STREAMS_PATH, StreamDetails
 
 _WAIT_S = 2.0
@@ -27,12 +29,21 @@ def refuse_second_worker(settings: Settings, stream_id: StreamId) -> None:
 
 
 def _known(settings: Settings, stream_id: StreamId) -> StreamDetails | None:
-    """What an orchestrator says of the stream; None when there is none, or it does not know it."""
-    with closing(
-        HTTPConnection(settings.orchestrator.host, settings.orchestrator.port, timeout=_WAIT_S)
-    ) as orchestrator:
+    """What an orchestrator says of the stream; None when there is none, it does not know it, or it does not tell us."""
+    there = settings.orchestrator
+    secret = there.internal_secret.get_secret_value() or there.api_token.get_secret_value()
+    headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+    with closing(_connection(there)) as orchestrator:
         try:
-            orchestrator.request("GET", f"{STREAMS_PATH}/{stream_id}")
+            orchestrator.request("GET", f"{STREAMS_PATH}/{stream_id}", headers=headers)
             return StreamDetails.model_validate_json(orchestrator.getresponse().read())
         except (OSError, HTTPException, ValidationError):
             return None
+
+
+def _connection(there: Orchestrator) -> HTTPConnection:
+    if there.tls_cert is None:
+        return HTTPConnection(there.host, there.port, timeout=_WAIT_S)
+    context = that_certificate(there.tls_cert, "orchestrator.tls_cert")
+    assert isinstance(context, ssl.SSLContext)
+    return HTTPSConnection(there.host, there.port, timeout=_WAIT_S, context=context)

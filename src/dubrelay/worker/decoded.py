@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from dubrelay.audio import CHANNELS, RATE_HZ, Samples, from_pcm, sample_at, time_of, to_pcm
-from dubrelay.wire.control import Control, Programme
+from dubrelay.config import Programme
+from dubrelay.wire.control import Control
 from dubrelay.worker.sound import DECODERS, LATE_NS, Codec, Graph, SoundGraph, Step
 from dubrelay.worker.stamps import Pace
 

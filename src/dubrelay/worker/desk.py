@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from dubrelay import config
-from dubrelay.wire.control import Control, Programme
+from dubrelay.wire.control import Control
 from dubrelay.wire.fragment import Languages
 from dubrelay.wire.worker import WorkerSettings
 
 
 @dataclass(frozen=True)
 class Desk:
-    programme: Programme
+    programme: config.Programme
     mix: config.Mix
     fallback: config.Fallback
     languages: Languages
@@ -22,9 +22,12 @@ class Desk:
     def at_start(cls, settings: WorkerSettings) -> Desk:
         dub = settings.dub
         languages = Languages(
-            source_language=dub.source_language, target_language=dub.target_language, voice_profile=dub.voice
+            source_language=dub.source_language,
+            target_language=dub.target_language,
+            voice_profile=dub.voice,
+            glossary=settings.glossary,
         )
-        return cls("dub", settings.mix, dub.fallback, languages)
+        return cls(settings.programme, settings.mix, dub.fallback, languages)
 
     def after(self, control: Control) -> Desk:
         """A line's values were checked when it was read."""

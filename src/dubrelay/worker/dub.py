@@ -65,7 +65,8 @@ _CODES: dict[int, StsCode] = {
     413: "INVALID_INPUT",
     429: "OVERLOADED",
 }
-_TRY_AGAIN = (429, 502, 503, 504)
+_TRY_AGAIN = (429, 500, 502, 503, 504)
+"""Without an error body of ours: that is of what stands before the service. Ray Serve says 500 where a replica dies."""
 _MEANING: list[tuple[tuple[type[Exception], ...], FallbackReason, bool]] = [
     ((ValidationError, httpx2.DecodingError), "invalid_output", False),
     ((httpx2.TimeoutException, TimeoutError), "timeout", True),

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 
 if TYPE_CHECKING:  # arrays: bypass does without
     from dubrelay.worker.meter import Meter
@@ -55,6 +63,7 @@ class WorkerMetrics:
         )
         self.silence_s = Gauge("worker_silence_seconds", "Time without a sound, by now", ["side"], registry=r)
         self.clipped_s = Counter("worker_clipped_seconds", "Sound at full scale", ["side"], registry=r)
+        ProcessCollector(namespace="worker", registry=r)  # worker_process_resident_memory_bytes and the like
         for found in ("dead_dub", "ghost_dub", "held_back"):
             self.unheard.labels(found)
         for side in ("input", "output"):

@@ -16,7 +16,6 @@ import numpy.typing as npt
 from dubrelay import audio, config
 from dubrelay.audio import Samples
 from dubrelay.loudness import SILENT_LUFS, loudness
-from dubrelay.wire.control import Programme
 
 CEILING = audio.gain(-1.5)
 """Between samples a wave may be half a dB higher."""
@@ -48,7 +47,7 @@ FALLBACK_MODE: dict[config.Fallback, Mode] = {
     "ducked": Mode.DUCKED,
     "silence": Mode.SILENCE,
 }
-PROGRAMME_MODE: dict[Programme, Mode] = {"bypass": Mode.ORIGINAL, "silence": Mode.SILENCE}
+PROGRAMME_MODE: dict[config.Programme, Mode] = {"bypass": Mode.ORIGINAL, "silence": Mode.SILENCE}
 """What is heard instead of all that the phrases say."""
 WITHOUT_BACKGROUND = {Mode.DUBBED: Mode.DUBBED_DUCKED, Mode.BACKGROUND: Mode.DUCKED}
 

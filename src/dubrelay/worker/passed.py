@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 
-from dubrelay.wire.control import Control, ControlRefused, Programme
+from dubrelay.config import Programme
+from dubrelay.wire.control import Control, ControlRefused
 from dubrelay.worker.aac import DEFAULT_CONFIG, DEFAULT_FORMAT, AacFormat, parse_config
 from dubrelay.worker.sound import DECODERS, LATE_NS, Block, Codec, Graph, SoundGraph, Step
 from dubrelay.worker.stamps import Pace
@@ -41,10 +42,10 @@ class _Coding:
 
 class PassedSound:
     queue_ms = 0.0
-    programme: Programme = "bypass"
 
-    def __init__(self, graph: Graph, bitrate_kbps: int) -> None:
+    def __init__(self, graph: Graph, bitrate_kbps: int, programme: Programme = "bypass") -> None:
         self._graph, self._bitrate_kbps = graph, bitrate_kbps
+        self.programme: Programme = programme
         self._lock = Lock()
         self._coding: _Coding | None = None
         self._frames: deque[Block] = deque()

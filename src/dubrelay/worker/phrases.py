@@ -18,9 +18,10 @@ from dataclasses import dataclass
 
 from dubrelay import logs, models
 from dubrelay.audio import RATE_HZ, Samples, seconds, time_of
+from dubrelay.config import Programme
 from dubrelay.errors import MediaError
 from dubrelay.wire import trace
-from dubrelay.wire.control import Control, Programme
+from dubrelay.wire.control import Control
 from dubrelay.wire.fragment import Context
 from dubrelay.wire.status import PhraseReport
 from dubrelay.wire.trace import PhraseTrace, SoundName

@@ -21,7 +21,7 @@ import threading
 from collections.abc import Callable
 
 from dubrelay.errors import MediaError, StartupError
-from dubrelay.worker.sound import Block, SoundGraph
+from dubrelay.worker.sound import PATIENCE_NS, Block, SoundGraph
 
 # GStreamer brings libunwind, whose symbols are those of libgcc's unwinder: with the wrong one found first, an exception
 # inside onnxruntime would abort the process.
@@ -123,7 +123,7 @@ class MediaPipeline:
             f"{sound.heard} ! appsink name=heard sync=false async=false max-buffers=0 enable-last-sample=false "
             "appsrc name=said format=time is-live=true block=false max-bytes=0 max-buffers=0 max-time=0 "
             f"{'! ' + sound.said if sound.said else ''} ! mux.audio "
-            f"flvmux name=mux streamable=true skip-backwards-streams=true latency={latency_ns + Gst.SECOND} "
+            f"flvmux name=mux streamable=true skip-backwards-streams=true latency={latency_ns + PATIENCE_NS} "
             "! valve name=gate drop=true "
             "! errorignore name=tail ignore-error=true ignore-notlinked=true ignore-eos=true convert-to=ok"
         )

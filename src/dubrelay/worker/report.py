@@ -24,7 +24,7 @@ class Reporter:
 
     def send(self, line: Line) -> None:
         try:
-            self._lines.put_nowait(line.model_dump_json().encode() + b"\n")
+            self._lines.put_nowait(logs.scrubbed(line.model_dump_json()).encode() + b"\n")
         except queue.Full:
             self._dropped += 1
 

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import queue
 import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import NoReturn
 
 from dubrelay import logs
 from dubrelay.errors import EXIT_BUG, EXIT_OK, DubrelayError
+from dubrelay.memory import share_memory
 from dubrelay.wire.worker import WorkerSettings
+from dubrelay.worker.claim import claimed
 from dubrelay.worker.metrics import WorkerMetrics
 from dubrelay.worker.report import Reporter
 
 _WAITING_CONTROLS = 100
-_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3
-_MAPPED_BYTES = 64 * 1024
 
 
 def run(
@@ -39,7 +37,8 @@ def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         # On a thread of its own: the main thread may hold the event's lock just now.
         signal.signal(number, lambda *_: threading.Thread(target=stop.set, daemon=True).start())
-    _share_memory()
+    share_memory()
+    logs.hide(settings.internal_secret.get_secret_value(), settings.sts_client.key.get_secret_value())
     logs.setup("worker", settings.log.level, settings.log.format, streamId=settings.stream_id, runId=settings.run_id)
     log = logs.get()
     metrics, reporter = WorkerMetrics(), Reporter()
@@ -48,7 +47,8 @@ def run(
 
         if metrics_port is not None:
             _serve(metrics, metrics_port)
-        Session(settings, metrics, reporter).run(stop, controls)
+        with claimed(settings, stop):
+            Session(settings, metrics, reporter).run(stop, controls)
     except DubrelayError as e:
         log.error("worker_failed", code=e.code, message=e.message, exit_code=e.exit_code)
         return e.exit_code
@@ -59,18 +59,6 @@ def run(
         reporter.close()
     log.info("worker_stopped")
     return EXIT_OK
-
-
-def _share_memory() -> None:
-    """Two of glibc's arenas for all threads: each connection brings new ones, and what an arena once had it keeps.
-
-    Sound comes and goes in pieces larger than a threshold that glibc would raise with each of them: mapped one by one,
-    they leave no holes in an arena.
-    """
-    with suppress(OSError, AttributeError):  # another C library
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_ARENA_MAX, 2)
-        libc.mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
 
 
 def leave(code: int) -> NoReturn:

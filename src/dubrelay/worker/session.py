@@ -11,6 +11,7 @@ import threading
 import time
 
 from dubrelay import logs
+from dubrelay.config import Programme
 from dubrelay.errors import InputNotReady
 from dubrelay.wire.control import ControlRefused, parse_control
 from dubrelay.wire.status import ControlReport, State, WorkerStatus
@@ -53,7 +54,8 @@ class Session:
 
     def _passed(self) -> tuple[MediaPipeline, Sound]:
         pipeline = MediaPipeline(round(self._latency_s * 1e9), passed.GRAPH)
-        return pipeline, passed.PassedSound(pipeline, self._settings.worker.audio_bitrate_kbps)
+        programme: Programme = "silence" if self._settings.programme == "silence" else "bypass"
+        return pipeline, passed.PassedSound(pipeline, self._settings.worker.audio_bitrate_kbps, programme)
 
     def _dubbed(self) -> tuple[MediaPipeline, Sound]:
         from dubrelay.worker import decoded  # noqa: PLC0415  (arrays, models and HTTP: bypass does without)

@@ -15,7 +15,6 @@ from pathlib import Path
 from dubrelay.errors import ConfigError
 from dubrelay.logs import Logger
 from dubrelay.worker.pipeline import AVC, MediaPipeline, make
-from dubrelay.worker.sound import LATE_NS
 
 # isort: split
 from gi.repository import Gst  # pipeline.py says which version of it
@@ -33,6 +32,8 @@ MAX_NS = 60 * Gst.SECOND
 _READ_S = 10.0
 _AWAY_NS = Gst.SECOND
 """The output shows its last picture for so long."""
+_LATE_NS = 700_000_000
+"""A loop that fell behind by more than that begins anew."""
 _LAG_NS = 2 * Gst.SECOND
 """A source's first picture may be that much older than what came with it: more than stamps.EARLY_NS."""
 _MAX_PICTURES = 15_000
@@ -82,7 +83,7 @@ class Slate:
             self.on = away
 
     def _go_on(self, until: int) -> None:
-        if not self.on or self._at(self._shown).dts < until - LATE_NS:
+        if not self.on or self._at(self._shown).dts < until - _LATE_NS:
             self._begun, self._shown = until, 0
             segment = Gst.Segment()
             segment.init(Gst.Format.TIME)

@@ -9,15 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from dubrelay.wire.control import Control, Programme
+from dubrelay.config import Programme
+from dubrelay.wire.control import Control
 
 Step = str | tuple[str, Mapping[str, object]]
 """A GStreamer element to be made, alone or with its properties."""
 
 CodecName = Literal["aac", "mp3", "opus"]
 DECODERS: dict[CodecName, str] = {"aac": "avdec_aac", "mp3": "avdec_mp3float", "opus": "avdec_opus"}
-LATE_NS = 700_000_000
-"""The muxer waits one second longer than the latency; sound that comes later than that would be squeezed together."""
+PATIENCE_NS = 3_000_000_000
+"""So much longer than the latency the muxer waits for sound: a machine that stands still for a moment costs a viewer
+that moment, and then gives all of it.
+"""
+LATE_NS = PATIENCE_NS - 300_000_000
+"""Sound that comes later than the muxer waits would be squeezed together."""
 
 
 @dataclass(frozen=True)

@@ -452,8 +452,10 @@ _RTSP_AUDIO: dict[str, tuple[CodecName, str, str]] = {
 
 
 def _running(pad: Gst.Pad, pts: int) -> int:
+    """Negative where a track begins before its segment does."""
     segment = pad.get_sticky_event(Gst.EventType.SEGMENT, 0).parse_segment()
-    return int(segment.to_running_time(Gst.Format.TIME, pts))
+    sign, running = segment.to_running_time_full(Gst.Format.TIME, pts)
+    return int(sign * running)
 
 
 def _bytes_of(buffer: Gst.Buffer | None) -> bytes:

@@ -19,7 +19,6 @@ import soxr
 from dubrelay import config
 from dubrelay.audio import CHANNELS, RATE_HZ, Ring, Samples, samples_in
 from dubrelay.wire import fragment
-from dubrelay.wire.control import Programme
 from dubrelay.wire.status import FallbackReason, PhraseStatus
 from dubrelay.worker.cut import Span
 from dubrelay.worker.mix import (
@@ -177,7 +176,8 @@ class Timeline:
         self._news: list[Decision] = []
         self._rendered = 0
         self._tail: Modes = np.zeros(0, np.int8)  # modes of the last fade - 1 samples that went out
-        self._programmes: list[tuple[int, Programme]] = [(-self._capacity, "dub")]  # from which sample on, in order
+        self._programmes: list[tuple[int, config.Programme]] = [(-self._capacity, "dub")]
+        """From which sample on, in order."""
         self.late_answers = 0
         """Answers that came after their phrase had been decided."""
 
@@ -186,7 +186,7 @@ class Timeline:
         self._blend.change(mix, self._rendered)
         self._fallback = FALLBACK_MODE[fallback]
 
-    def put_on(self, programme: Programme) -> None:
+    def put_on(self, programme: config.Programme) -> None:
         """What goes out from the next sample on, crossfaded. Phrases are dubbed and decided meanwhile as ever."""
         if programme != self._programmes[-1][1]:
             self._programmes.append((self._rendered, programme))
@@ -367,7 +367,7 @@ class Timeline:
                 modes[part] = PROGRAMME_MODE[programme]
         return modes
 
-    def _shown(self, at: int, count: int) -> Iterator[tuple[slice, Programme]]:
+    def _shown(self, at: int, count: int) -> Iterator[tuple[slice, config.Programme]]:
         """The programmes of `count` samples from `at`, and which of them are whose."""
         ends = [start for start, _ in self._programmes[1:]] + [at + count]
         for (start, programme), end in zip(self._programmes, ends, strict=True):

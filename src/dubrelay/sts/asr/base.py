@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -30,6 +31,23 @@ class Asr(Protocol):
     def transcribe(self, samples: npt.NDArray[np.float32], language: str) -> Transcript:
         """`samples`: (n,) mono at 16 kHz in -1..1, one phrase of at most 30 s. Safe to call from several threads."""
         ...
+
+
+class Told(Asr, Protocol):
+    """A recogniser that can be told which words to expect."""
+
+    takes_terms: bool
+
+    def transcribe(self, samples: npt.NDArray[np.float32], language: str, terms: Sequence[str] = ()) -> Transcript:
+        """As `Asr.transcribe`. `terms`: names and words, as they are written, that may be said."""
+        ...
+
+
+def told(asr: Asr, terms: Sequence[str]) -> Callable[[npt.NDArray[np.float32], str], Transcript]:
+    """Its `transcribe`, with the terms if it takes any."""
+    if terms and getattr(asr, "takes_terms", False):
+        return partial(cast("Told", asr).transcribe, terms=terms)
+    return asr.transcribe
 
 
 @dataclass(frozen=True)

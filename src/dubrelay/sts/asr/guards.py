@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Sequence
 
 from dubrelay.sts.asr.invented import CREDIT_BEGINNINGS, CREDITS, STOCK, STOCK_BEGINNINGS
 
@@ -67,6 +68,12 @@ def written_twice(text: str, once: str, duration_s: float) -> bool:
     said = _plain(once).split()
     doubled = len(said) >= _LEAST_SAID_TWICE and _plain(text).split() == 2 * said
     return doubled and len(text) / max(duration_s, 0.1) > _MOST_SAID_TWICE_PER_S
+
+
+def nothing_but(terms: Sequence[str], text: str) -> bool:
+    """Whether each word of `text` is one of the terms': what a recogniser repeats that was told of them."""
+    known = {word for term in terms for word in _plain(term).split()}
+    return bool(text) and set(_plain(text).split()) <= known
 
 
 def _of_itself(text: str, duration_s: float) -> str:

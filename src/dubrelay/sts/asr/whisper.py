@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from dubrelay.config import Paths, Sts, WhisperEngine
 from dubrelay.errors import StartupError, StsError, first_line
 from dubrelay.sts import cuda
 from dubrelay.sts.asr.base import RATE_HZ, Detection, Transcript
-from dubrelay.sts.asr.guards import LEAST_LOGPROB, LEAST_LOGPROB_TRANSLATED, refusal, written_twice
+from dubrelay.sts.asr.guards import LEAST_LOGPROB, LEAST_LOGPROB_TRANSLATED, nothing_but, refusal, written_twice
 from dubrelay.sts.asr.mel import FRAMES_PER_S, HOP, log_mel
 from dubrelay.wire.fragment import Word
 
@@ -41,6 +41,7 @@ _TAIL_S = 2.0
 _LONGEST_S = 30.0
 _TOKENS_PER_S = 12
 _MOST_TOKENS = 448
+_MOST_TERM_TOKENS = 120
 _ALIGNED_FRAME_MS = 20
 
 
@@ -56,6 +57,7 @@ class _Heard:
 class Whisper:
     licence = "MIT"
     languages: frozenset[str] = frozenset()
+    takes_terms = True
 
     def __init__(self, name: str, options: WhisperEngine, settings: Sts, paths: Paths) -> None:
         self.name = name
@@ -107,9 +109,9 @@ class Whisper:
     def to_english(self) -> frozenset[str]:
         return self.languages - {"en"}
 
-    def transcribe(self, samples: Mono, language: str) -> Transcript:
+    def transcribe(self, samples: Mono, language: str, terms: Sequence[str] = ()) -> Transcript:
         self._refuse_unknown(language)
-        return self._hear(self._encoded(samples), samples, language, in_english=False)
+        return self._hear(self._encoded(samples), samples, language, in_english=False, terms=terms)
 
     def translate(self, samples: Mono, language: str) -> Transcript:
         """The text in English; no times of words."""
@@ -136,10 +138,14 @@ class Whisper:
         mel = log_mel(samples, window_s, self._model.n_mels)
         return self._model.encode(ctranslate2.StorageView.from_array(np.ascontiguousarray(mel[None])))
 
-    def _hear(self, encoded: Any, samples: Mono, language: str, in_english: bool) -> Transcript:
+    def _hear(
+        self, encoded: Any, samples: Mono, language: str, in_english: bool, terms: Sequence[str] = ()
+    ) -> Transcript:
         duration_s = len(samples) / RATE_HZ
         prompt = self._prompt(language, in_english)
-        heard = self._decode(encoded, prompt, duration_s)
+        heard = self._decode(encoded, [*self._before(terms), *prompt], duration_s)
+        if terms and nothing_but(terms, heard.text):
+            heard = self._decode(encoded, prompt, duration_s)
         least = LEAST_LOGPROB_TRANSLATED if in_english else LEAST_LOGPROB
         if refused := refusal(heard.text, duration_s, heard.logprob, heard.no_speech, least):
             return Transcript("", refused)
@@ -152,6 +158,18 @@ class Whisper:
         if self.detects:
             tokens += [f"<|{language}|>", "<|translate|>" if in_english else "<|transcribe|>"]
         return [self._id(token) for token in [*tokens, "<|notimestamps|>"]]
+
+    def _before(self, terms: Sequence[str]) -> list[int]:
+        """Tokens as of a text before the phrase that has the terms: then they are written like there."""
+        begin = self._tokenizer.token_to_id("<|startofprev|>")
+        if not terms or begin is None:
+            return []
+        end = self._id("<|endoftext|>")
+        ids: list[int] = self._tokenizer.encode(f" {', '.join(terms)}.", add_special_tokens=False).ids
+        return [
+            begin,
+            *[token for token in ids if token < end][:_MOST_TERM_TOKENS],
+        ]  # a term may look like <|nospeech|>
 
     def _id(self, token: str) -> int:
         """Of one that is there: __init__ looked, and `languages` are the tokenizer's."""

@@ -7,14 +7,17 @@ import threading
 
 from dubrelay.config import ApertiumEngine, Paths, Sts
 from dubrelay.errors import StartupError, StsError
-from dubrelay.sts.mt import apertium_pipe
+from dubrelay.sts.mt import apertium_pipe, readings
 from dubrelay.sts.mt.apertium_pipe import ApertiumPipe, PipeBroken
 from dubrelay.sts.mt.base import NO_WISH, Wish
 from dubrelay.sts.mt.repairs import ENGLISH_TO_SPANISH, SPANISH_TO_ENGLISH, Repairs, true_cased
 
 _MODES = {("en", "es"): "eng-spa", ("es", "en"): "spa-eng"}
+_CHOSEN = {"eng-spa": readings.chosen}
 _REPAIRS = {"eng-spa": ENGLISH_TO_SPANISH, "spa-eng": SPANISH_TO_ENGLISH}
 TIMEOUT_S = 2.0
+STARTING_S = 10.0
+"""For the first answer of a pipe: ten programs start, in a tenth of a second unless the machine is busy."""
 
 _SENTENCE_END = re.compile(
     r"(?<=[.?!…])(?<!\bMr\.)(?<!\bMrs\.)(?<!\bMs\.)(?<!\bDr\.)(?<!\bSr\.)(?<!\bSra\.)\s+(?=[¿¡\"'A-ZÁÉÍÓÚÑ0-9])"
@@ -84,9 +87,10 @@ class Apertium:
         with self._lock:
             for _ in range(2):
                 try:
+                    timeout_s = TIMEOUT_S if mode in self._pipes else STARTING_S
                     if mode not in self._pipes:
-                        self._pipes[mode] = ApertiumPipe(mode)
-                    return self._pipes[mode].translate(text, TIMEOUT_S)
+                        self._pipes[mode] = ApertiumPipe(mode, _CHOSEN.get(mode))
+                    return self._pipes[mode].translate(text, timeout_s)
                 except PipeBroken as e:
                     failure = e
                     if broken := self._pipes.pop(mode, None):

@@ -1,5 +1,7 @@
 """One Apertium mode kept alive: its programs joined by pipes, each flushing at a NUL byte.
 
+Where readings are to be chosen, the analyser, which comes first, is a chain of its own.
+
 Apertium is GPL: these are programs of their own. They end when their input does, so they cannot outlive the service,
 however it ends.
 """
@@ -13,6 +15,7 @@ import shlex
 import shutil
 import subprocess
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -40,11 +43,46 @@ def missing(mode: str, modes: Path = MODES) -> str:
 class ApertiumPipe:
     """Not safe for several threads."""
 
-    def __init__(self, mode: str, modes: Path = MODES) -> None:
+    def __init__(self, mode: str, chosen: Callable[[str], str] | None = None, modes: Path = MODES) -> None:
+        """`chosen`: what becomes of the analysed text before the tagger gets it."""
+        self._chosen = chosen or str
+        self._chains: list[_Chain] = []
+        try:
+            commands = _commands((modes / f"{mode}.mode").read_text())
+            for part in [commands] if chosen is None else [commands[:1], commands[1:]]:
+                self._chains.append(_Chain(part))
+        except OSError as e:
+            self.close()
+            raise PipeBroken(f"Apertium's {mode} cannot be started: {e}") from e
+
+    @property
+    def pids(self) -> list[int]:
+        return [pid for chain in self._chains for pid in chain.pids]
+
+    def translate(self, text: str, timeout_s: float) -> str:
+        """PipeBroken when there is no answer in time; the pipe is of no use after that."""
+        plain = " ".join(text.replace("\x00", " ").split())
+        deadline = time.monotonic() + timeout_s
+        *analyser, rest = self._chains
+        text = _RESERVED.sub(r"\\\1", plain) + _END
+        for chain in analyser:
+            text = self._chosen(chain.answer(text, deadline))
+        answer = rest.answer(text, deadline)
+        return " ".join(re.sub(r"\\(.)", r"\1", answer.removesuffix(_END)).split())
+
+    def close(self) -> None:
+        for chain in self._chains:
+            chain.close()
+
+
+class _Chain:
+    """Programs, each reading what the one before it writes."""
+
+    def __init__(self, commands: Sequence[Sequence[str]]) -> None:
         self._programs: list[subprocess.Popen[bytes]] = []
         source: int | IO[bytes] | None = subprocess.PIPE
         try:
-            for command in _commands((modes / f"{mode}.mode").read_text()):
+            for command in commands:
                 program = _started(command, source)
                 self._programs.append(program)
                 if isinstance(source, int):
@@ -52,27 +90,25 @@ class ApertiumPipe:
                 else:
                     _file(source).close()
                 source = program.stdout
-        except OSError as e:
+        except OSError:
             self.close()
-            raise PipeBroken(f"Apertium's {mode} cannot be started: {e}") from e
+            raise
         self._out_of = _file(self._programs[-1].stdout)
 
     @property
     def pids(self) -> list[int]:
         return [program.pid for program in self._programs]
 
-    def translate(self, text: str, timeout_s: float) -> str:
-        """PipeBroken when there is no answer in time; the pipe is of no use after that."""
-        plain = " ".join(text.replace("\x00", " ").split())
-        escaped = _RESERVED.sub(r"\\\1", plain) + _END
+    def answer(self, text: str, deadline: float) -> str:
+        """To a text that ends with an empty blank. PipeBroken when there is none."""
         try:
-            os.write(self._into.fileno(), escaped.encode() + b"\x00")
-            answer = self._answer(time.monotonic() + timeout_s).decode("utf-8", "replace")
+            os.write(self._into.fileno(), text.encode() + b"\x00")
+            answer = self._answer(deadline).decode("utf-8", "replace")
         except OSError as e:
             raise PipeBroken(f"Apertium died: {e}") from e
         if not answer.endswith("[]"):  # when a program dies, those after it still flush what they have
             raise PipeBroken("Apertium answered in part")
-        return " ".join(re.sub(r"\\(.)", r"\1", answer.removesuffix(_END)).split())
+        return answer
 
     def close(self) -> None:
         """Ends the programs: by the end of their input, those that hang by force."""
@@ -112,7 +148,7 @@ def _commands(mode: str) -> list[list[str]]:
     return commands
 
 
-def _started(command: list[str], source: int | IO[bytes] | None) -> subprocess.Popen[bytes]:
+def _started(command: Sequence[str], source: int | IO[bytes] | None) -> subprocess.Popen[bytes]:
     # LC_ALL: the tagger and the generator read bytes by the locale; nothing else of the environment matters to them.
     return subprocess.Popen(
         command,

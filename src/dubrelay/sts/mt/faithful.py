@@ -50,6 +50,7 @@ class Asking:
 
     def phrase(self, text: str) -> Kept:
         """`text` translated, as the phrase that comes after `wish.context`. At most three calls of the translator."""
+        text = glossary.names_as_listed(numbers.with_clock_times(text, self.source), self.wish.glossary)
         alone = self.kept(text, self.again)
         before = continued.tail(self.wish.context.transcript, text) if self.wish.goes_on else ""
         if not before:

@@ -91,6 +91,22 @@ class Number:
         return value if ":" in value else _written(Decimal(value), language)
 
 
+_TIME_WITH_DOT = re.compile(r"(?<=\bat )(\d|1\d|2[0-3])\.([0-5]\d)(?![\w%]|[.,:]\d| ?%)")
+_AFTER_A_RATE = re.compile(r" ?(?:percent|per cent|points?|degrees|million|billion|met\w+|dollars|euros|pounds|cents)")
+_OF_RATES = re.compile(
+    r"\b(?:rates?|prices?|priced|shares?|stocks?|index|inflation|yields?|trad(?:es?|ing|ed)|sells?|sold|stands?|stood)\b"
+)
+
+
+def with_clock_times(text: str, language: str) -> str:
+    """An English `text` with 7:30 where a recogniser wrote "at 7.30": a time unless the sentence is about rates."""
+    if language != "en" or _OF_RATES.search(text.lower()):
+        return text
+    return _TIME_WITH_DOT.sub(
+        lambda time: time[0] if _AFTER_A_RATE.match(text, time.end()) else f"{time[1]}:{time[2]}", text
+    )
+
+
 def found(text: str, language: str) -> list[Number]:
     """Every number of `text`, from left to right. `language`: a code such as `en`."""
     language = language.partition("-")[0]
