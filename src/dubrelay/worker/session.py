@@ -13,6 +13,7 @@ import time
 from dubrelay import logs
 from dubrelay.config import Programme
 from dubrelay.errors import InputNotReady
+from dubrelay.memory import give_back
 from dubrelay.wire.control import ControlRefused, parse_control
 from dubrelay.wire.status import ControlReport, State, WorkerStatus
 from dubrelay.wire.worker import WorkerSettings
@@ -30,6 +31,7 @@ _TICK_S = {"dub": 0.2, "bypass": 0.4}
 _STATUS_S = 1.0
 _MEASURE_S = 2.0
 """How old the figures in a status line may be: making them costs a tenth of bypass mode."""
+_TIDY_S = 60.0
 _LOOK_S = 0.8
 """How often connections that work are looked at; asking GStreamer costs more than moving the sound."""
 
@@ -48,7 +50,7 @@ class Session:
         self._slate = Slate(self._pipeline, loop, self._log) if loop else None
         self._source = Source(self._pipeline, self._sound, settings.input_url, self._log)
         self._sink = Sink(self._pipeline, settings.output_url, self._log)
-        self._last_up = self._last_status = self._last_look = time.monotonic()
+        self._last_up = self._last_status = self._last_look = self._last_tidied = time.monotonic()
         self._last_measured = 0.0
         self._figures = ""
 
@@ -126,6 +128,9 @@ class Session:
         if now - self._last_status >= _STATUS_S:
             self._last_status = now
             self._report()
+        if now - self._last_tidied >= _TIDY_S:
+            self._last_tidied = now
+            give_back()
 
     def _require_input(self) -> None:
         now = time.monotonic()
