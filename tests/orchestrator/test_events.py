@@ -20,7 +20,7 @@ def phrase(number: int, text: str = "Hola") -> PhraseView:
 
 
 def streams(*ids: str) -> StreamList:
-    return StreamList(streams=[StreamView(stream_id=id_, state="running", mode="dub") for id_ in ids])
+    return StreamList(streams=[StreamView(stream_id=id_, state="running", mode="dub", programme="dub") for id_ in ids])
 
 
 def parsed(text: str) -> tuple[str, dict[str, object]]:

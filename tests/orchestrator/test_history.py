@@ -14,7 +14,7 @@ from dubrelay.worker.metrics import WorkerMetrics
 pytestmark = pytest.mark.unit
 
 VIEW = StreamView(
-    stream_id="x", state="running", mode="dub", delay_ms=8100, av_sync_ms=0.3,
+    stream_id="x", state="running", mode="dub", programme="dub", delay_ms=8100, av_sync_ms=0.3,
     worker=WorkerView(pid=1, started_at=0, cpu_percent=12, rss_bytes=2 * 10**8),
 )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """The pictures of a stream for the console's page: MediaMTX's low-latency HLS, handed on.
 
-The page asks nobody but the orchestrator, whose roles say who may see; MediaMTX's HLS knows us as its CDN.
+The page asks nobody but the orchestrator, whose roles say who may see; to MediaMTX we show the internal secret.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import httpx2
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import StreamingResponse
 
-from dubrelay.orchestrator.hooks import Refused
+from dubrelay.config import INTERNAL_USER
+from dubrelay.orchestrator.refused import Refused
 from dubrelay.wire.streams import STREAMS_PATH
 
 Side = Literal["in", "out"]
@@ -22,18 +23,30 @@ HLS_JS_PATH = "/console/hls.min.js"
 
 _STREAM = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 _FILE = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,100}\.(m3u8|mp4|mp|ts)$")]
-_ASKED = re.compile(r"_HLS_(msn|part|skip)")
-"""What a player may ask of a playlist: a part that is not there yet, or only what is new."""
+_ASKED = {
+    "_HLS_msn": r"[0-9]{1,12}",
+    "_HLS_part": r"[0-9]{1,6}",
+    "_HLS_skip": r"YES|v2",
+    "session": r"[0-9a-f-]{36}",
+}
+"""What a player may ask of a playlist: a part that is not there yet, or only what is new. MediaMTX writes its session
+into the addresses of its playlists.
+"""
 _TIMEOUT_S = 10.0
 """A playlist is answered when its next part is there."""
 
 
 class Preview:
-    """MediaMTX's HLS server at `url`, which knows `secret` as its CDN's."""
+    """MediaMTX's HLS server at `url`; `secret` is the internal one."""
 
     def __init__(self, url: str, secret: str) -> None:
-        headers = {"Authorization": f"Bearer {secret}"}
-        self._client = httpx2.AsyncClient(base_url=url, headers=headers, timeout=_TIMEOUT_S, trust_env=False)
+        self._client = httpx2.AsyncClient(
+            base_url=url,
+            auth=(INTERNAL_USER, secret),
+            timeout=_TIMEOUT_S,
+            trust_env=False,
+            follow_redirects=True,  # it looks first whether cookies are kept
+        )
         self._hls_js = b""
 
     async def close(self) -> None:
@@ -79,7 +92,8 @@ def preview_routes(preview: Preview) -> APIRouter:
     @routes.get(STREAMS_PATH + "/{stream_id}/preview/{side}/{name}", response_class=Response)
     async def file(stream_id: _STREAM, side: Side, name: _FILE, request: Request) -> Response:
         """A playlist or a part of `in` or `out` as low-latency HLS; begin with index.m3u8."""
-        asked = {key: value for key, value in request.query_params.items() if _ASKED.fullmatch(key) and len(value) < 20}
+        given = request.query_params
+        asked = {key: given[key] for key, wanted in _ASKED.items() if re.fullmatch(wanted, given.get(key, ""))}
         return await preview.file(stream_id, side, name, asked)
 
     @routes.get(HLS_JS_PATH, include_in_schema=False)

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, JsonValue
 from pydantic.alias_generators import to_camel
 
-from dubrelay.config import InputProtocol, Mode, Programme, StreamConfig
+from dubrelay.config import InputProtocol, Mode, Programme, Role, StreamConfig
 from dubrelay.wire.status import PhraseReport
 
 StreamState = Literal["idle", "starting", "running", "grace", "stopping", "degraded", "refused"]
@@ -176,3 +176,8 @@ class AuditEntry(_View):
 class AuditList(_View):
     entries: list[AuditEntry]
     """The latest first."""
+
+
+class Me(_View):
+    who: str
+    role: Role

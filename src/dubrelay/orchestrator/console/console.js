@@ -212,12 +212,11 @@ class Card {
   }
 
   row(phrase) {
-    const said = phrase.translated_text + (phrase.voice ? "" : "");
     const stages = Object.entries(phrase.stage_ms).map(([stage, ms]) => `${stage} ${seconds(ms, 2)}`).join(", ");
     return element("tr", {className: phrase.status},
       element("td", {className: "number dim"}, new Date(phrase.started_at * 1000).toLocaleTimeString()),
       element("td", {}, phrase.transcript),
-      element("td", {}, said),
+      element("td", {}, phrase.translated_text),
       element("td", {}, room(phrase)),
       element("td", {className: "number", title: stages}, seconds(phrase.rtt_ms, 2)),
       element("td", {className: "number"}, seconds(phrase.margin_ms)),
@@ -345,6 +344,11 @@ async function health() {
 async function begin() {
   byId("login").hidden = true;
   byId("leave").hidden = !token;
+  try {
+    steers = (await ask("/v1/me")).role !== "viewer";
+  } catch (error) {
+    if (error instanceof Refusal) return;
+  }
   followForEver();
 }
 
