@@ -1,4 +1,4 @@
-"""Where an output is forwarded to: a second MediaMTX with a key of its own; and a store of destinations in memory."""
+"""Where an output is forwarded to: a second MediaMTX with a key of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ playback: no
 pprof: no
 authInternalUsers:
   - user: any
-    permissions: [{action: read}, {action: api}]
+    permissions: [{action: read}, {action: api}, {action: metrics}]
   - user: me
     pass: %s
     permissions: [{action: publish}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,9 @@ def test_what_is_set_is_on_air_at_once_and_outlives_worker_and_orchestrator(
     settings: config.Settings, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     programme = make(tmp_path / "programme.mp4", 200)
-    with MediaMtx(tmp_path, settings) as media, publish(media.rtmp("live/x/in"), file=programme.path):
+    with MediaMtx(tmp_path, settings) as media, ExitStack() as publisher:
         with RunningOrchestrator(settings, WORKER) as orchestrator:
+            publisher.enter_context(publish(media.rtmp("live/x/in"), file=programme.path))
             first = on_air(orchestrator)
             assert (first.mode, first.programme, first.target_language) == ("dub", "dub", "es")
             assert ask(orchestrator, "POST", "bypass").applied == "live"
