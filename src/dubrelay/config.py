@@ -205,6 +205,10 @@ class MediaMtx(_Section):
     def api_url(self) -> str:
         return f"http://{self.host}:{self.api_port}"
 
+    @property
+    def hls_url(self) -> str:
+        return f"http://{self.host}:{self.hls_port}"
+
     @model_validator(mode="after")
     def _tls_whole(self) -> Self:
         _both(self.tls_cert, self.tls_key)

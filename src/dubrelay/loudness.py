@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -23,24 +23,30 @@ def loudness(sound: npt.NDArray[np.float32], rate_hz: int = _FILTERS_HZ) -> floa
     if not size:
         return SILENT_LUFS
     starts = range(0, len(sound) - size + 1, max(1, size // 2))
-    blocks = np.stack([sound[at : at + size] for at in starts])
-    power = np.abs(np.fft.rfft(blocks, axis=1)) ** 2 * _k_weighting(size, rate_hz)[None, :, None]
-    each = 2 * power.sum(axis=(1, 2)) / size**2  # all channels, by Parseval
+    each = np.array([weighted_power(sound[at : at + size], rate_hz) for at in starts])
     each = each[each > _power(SILENT_LUFS)]
     if not len(each):
         return SILENT_LUFS
-    return _lufs(each[each > each.mean() / 10].mean())
+    return lufs(each[each > each.mean() / 10].mean())
 
 
-def _lufs(power: float) -> float:
-    return -0.691 + 10 * math.log10(power)
+def weighted_power(sound: npt.NDArray[np.float32], rate_hz: int = _FILTERS_HZ) -> float:
+    """Mean square of (n, channels), K-weighted, all channels together."""
+    size = len(sound)
+    power = np.abs(np.fft.rfft(sound, axis=0)) ** 2 * _k_weighting(size, rate_hz)[:, None]
+    return float(2 * power.sum() / size**2)  # by Parseval
+
+
+def lufs(power: float) -> float:
+    """Of a weighted power; SILENT_LUFS at the least."""
+    return max(SILENT_LUFS, -0.691 + 10 * math.log10(max(power, 1e-12)))
 
 
 def _power(lufs: float) -> float:
     return float(10 ** ((lufs + 0.691) / 10))
 
 
-@cache
+@lru_cache(maxsize=32)
 def _k_weighting(size: int, rate_hz: int) -> npt.NDArray[np.float64]:
     """(size // 2 + 1,) gain in power of each bin; the first, which is the mean, has none."""
     z = np.exp(-2j * np.pi * np.arange(size // 2 + 1) / size * (rate_hz / _FILTERS_HZ))

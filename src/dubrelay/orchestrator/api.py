@@ -1,49 +1,85 @@
-"""What people and programs ask the orchestrator: streams, health, metrics, the page."""
+"""What people and programs ask the orchestrator: streams, what happens, captions, health, metrics."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from importlib.resources import files
 
-from fastapi import APIRouter, Query, Response
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from dubrelay.orchestrator.captions import Track, cues, webvtt
 from dubrelay.orchestrator.egress import Egress
+from dubrelay.orchestrator.events import Events
+from dubrelay.orchestrator.live import LiveStream
 from dubrelay.orchestrator.metrics import OrchestratorMetrics
 from dubrelay.orchestrator.reconcile import Reconciler
 from dubrelay.orchestrator.refused import Refused
-from dubrelay.wire.streams import STREAMS_PATH, StreamDetails, StreamList
-
-PAGE_HEADERS = {
-    # The page carries its own style and script and asks this server only.
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-}
+from dubrelay.wire.streams import STREAMS_PATH, History, Me, StreamDetails, StreamList
 
 
-def api_routes(reconciler: Reconciler, metrics: OrchestratorMetrics, egress: Egress) -> APIRouter:
+def streams_of(reconciler: Reconciler, egress: Egress) -> StreamList:
+    return StreamList(
+        streams=[
+            live.view().model_copy(update={"destinations": egress.views(stream_id)})
+            for stream_id, live in sorted(reconciler.streams.items())
+        ]
+    )
+
+
+def api_routes(reconciler: Reconciler, metrics: OrchestratorMetrics, egress: Egress, events: Events) -> APIRouter:
     routes = APIRouter()
-    page = files("dubrelay.orchestrator").joinpath("console/index.html").read_text(encoding="utf-8")
+
+    def known(stream_id: str) -> LiveStream:
+        live = reconciler.streams.get(stream_id)
+        if live is None:
+            raise Refused(HTTPStatus.NOT_FOUND, "NO_SUCH_STREAM", f"there is no stream {stream_id[:64]!r}")
+        return live
 
     @routes.get(STREAMS_PATH, tags=["streams"])
     async def streams() -> StreamList:
         """Every stream that is there, or was in the last minutes, by id."""
-        return StreamList(
-            streams=[
-                live.view().model_copy(update={"destinations": egress.views(stream_id)})
-                for stream_id, live in sorted(reconciler.streams.items())
-            ]
-        )
+        return streams_of(reconciler, egress)
 
     @routes.get(STREAMS_PATH + "/{stream_id}", tags=["streams"])
     async def stream(stream_id: str, after: int = Query(0, ge=0)) -> StreamDetails:
         """One stream with its latest phrases; with `after`, only those that came after that sequence."""
-        live = reconciler.streams.get(stream_id)
-        if live is None:
-            raise Refused(HTTPStatus.NOT_FOUND, "NO_SUCH_STREAM", f"there is no stream {stream_id[:64]!r}")
-        return live.details(after).model_copy(update={"destinations": egress.views(stream_id)})
+        return known(stream_id).details(after).model_copy(update={"destinations": egress.views(stream_id)})
+
+    @routes.get(STREAMS_PATH + "/{stream_id}/history", tags=["streams"])
+    async def history(stream_id: str, after: float = 0.0) -> History:
+        """The last hour in rows of some seconds; with `after`, seconds since the epoch, only those since then."""
+        return History(rows=known(stream_id).history.since(after))
+
+    @routes.get(STREAMS_PATH + "/{stream_id}/captions.vtt", tags=["captions"], response_class=PlainTextResponse)
+    async def captions(stream_id: str, lang: str = "", since: float = 0.0) -> Response:
+        """The latest phrases as WebVTT, timed as they are heard in the output, from `since` (seconds since the epoch)
+        on: of the dub, or with the source's language in `lang` of the original.
+        """
+        live = known(stream_id)
+        view = live.view()
+        if lang not in ("", view.target_language, view.source_language):
+            may = f"{view.target_language} or {view.source_language}"
+            raise Refused(HTTPStatus.BAD_REQUEST, "INVALID_INPUT", f"lang = {lang[:20]!r}: must be {may}")
+        track: Track = "original" if lang and lang != view.target_language else "dub"
+        shown = cues((p.phrase for p in live.phrases), track, (view.delay_ms or 0) / 1000)
+        zero = since or min((cue.start for cue in shown), default=0.0)
+        text = webvtt(shown, zero, lang or view.target_language)
+        return Response(text, media_type="text/vtt", headers={"X-Zero": f"{zero:.3f}", "Cache-Control": "no-store"})
+
+    @routes.get("/v1/events", tags=["streams"], response_class=StreamingResponse)
+    async def heard() -> Response:
+        """Server-sent events: `streams` when something about one has changed, `phrase` for each that was decided."""
+        try:
+            listener = events.listen()
+        except ValueError as e:
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "TOO_MANY", str(e)) from e
+        return StreamingResponse(listener, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+    @routes.get("/v1/me", tags=["streams"])
+    async def me(request: Request) -> Me:
+        """Whose token it is that was sent, and what it may."""
+        return Me(who=request.state.who, role=request.state.role)
 
     @routes.get("/metrics", include_in_schema=False)
     async def all_metrics() -> Response:
@@ -56,9 +92,5 @@ def api_routes(reconciler: Reconciler, metrics: OrchestratorMetrics, egress: Egr
         if problem is not None:
             return JSONResponse({"status": "unhealthy", "reason": problem}, HTTPStatus.SERVICE_UNAVAILABLE)
         return JSONResponse({"status": "ok", "streams": len(reconciler.streams)})
-
-    @routes.get("/", include_in_schema=False)
-    async def console() -> HTMLResponse:
-        return HTMLResponse(page, headers=PAGE_HEADERS)
 
     return routes

@@ -19,16 +19,19 @@ from dubrelay import logs
 from dubrelay.config import Settings
 from dubrelay.listening import listening
 from dubrelay.orchestrator.access import rules_of
-from dubrelay.orchestrator.api import api_routes
+from dubrelay.orchestrator.api import api_routes, streams_of
 from dubrelay.orchestrator.auth import Asked, auth_routes
 from dubrelay.orchestrator.destinations import destination_routes
 from dubrelay.orchestrator.egress import Egress
+from dubrelay.orchestrator.events import Events
 from dubrelay.orchestrator.guard import Guard, require_token
 from dubrelay.orchestrator.hooks import hook_routes
 from dubrelay.orchestrator.keys import Keys, file_of, with_internal_secret
 from dubrelay.orchestrator.limits import Failures
 from dubrelay.orchestrator.mediamtx import ControlApi
 from dubrelay.orchestrator.metrics import OrchestratorMetrics
+from dubrelay.orchestrator.page import page_routes
+from dubrelay.orchestrator.preview import Preview, preview_routes
 from dubrelay.orchestrator.reconcile import Reconciler
 from dubrelay.orchestrator.refused import Refused
 from dubrelay.orchestrator.store import FILE_NAME, Store
@@ -48,7 +51,7 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
         secret, settings.orchestrator.hook_token.get_secret_value(), settings.orchestrator.api_token.get_secret_value()
     )
     keys = keys or Keys(file_of(settings.paths))
-    metrics = OrchestratorMetrics()
+    metrics, events = OrchestratorMetrics(), Events()
     media = ControlApi(settings.mediamtx.api_url, secret)
     configs = StreamConfigs(settings, Store(settings.paths.state_dir / FILE_NAME))
     egress = Egress(settings, media, lambda stream_id: configs.of(stream_id).destinations)
@@ -60,7 +63,10 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
         configs,
         on_restart=metrics.worker_restarts.inc,
         on_refused=metrics.streams_refused.inc,
+        on_phrase=events.phrase,
+        on_looked=lambda: events.streams(streams_of(reconciler, egress)),
     )
+    preview = Preview(settings.mediamtx.hls_url, secret)
     metrics.watch(
         states=lambda: [live.view().state for live in reconciler.streams.values()],
         workers=lambda: [
@@ -84,6 +90,7 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
             await asyncio.gather(*running, return_exceptions=True)
             await reconciler.close()
             await media.close()
+            await preview.close()
 
     app = FastAPI(title="dubrelay orchestrator", lifespan=lifespan)
     per_minute = settings.access.failures_per_minute
@@ -92,7 +99,9 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
     app.add_middleware(Guard, settings=settings.orchestrator, keys=keys, failures_per_minute=per_minute)
     app.include_router(auth_routes(asked))
     app.include_router(hook_routes(reconciler, metrics))
-    app.include_router(api_routes(reconciler, metrics, egress))
+    app.include_router(api_routes(reconciler, metrics, egress, events))
+    app.include_router(preview_routes(preview))
+    app.include_router(page_routes())
     app.include_router(config_routes(settings, configs, reconciler))
     app.include_router(destination_routes(egress, configs))
     app.add_exception_handler(HTTPException, _http_error)

@@ -26,6 +26,7 @@ from dubrelay.config import INTERNAL_USER, Orchestrator, Role, is_loopback
 from dubrelay.errors import ConfigError
 from dubrelay.orchestrator.keys import Keys
 from dubrelay.orchestrator.limits import Failures, origin_of
+from dubrelay.orchestrator.page import ASSETS
 from dubrelay.wire.hook import TOKEN_HEADER
 
 LOCAL = "local"
@@ -98,7 +99,7 @@ class Guard:
         if method not in _READING:
             _not_from_another_site(headers)
             _json_only(headers)
-        if path in self._open:
+        if path in self._open or path.startswith(ASSETS):
             return LOCAL, "viewer"
         if path.startswith(_OF_MEDIAMTX):
             self._from_mediamtx(scope, headers)

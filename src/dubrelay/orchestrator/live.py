@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from dubrelay import logs
 from dubrelay.config import Settings, StreamConfig
 from dubrelay.errors import EXIT_BUG
+from dubrelay.orchestrator.history import History
 from dubrelay.orchestrator.plan import Plan, chosen, control_for, in_force, worker_settings
 from dubrelay.orchestrator.streams import Source, StartWorker, Stream
 from dubrelay.orchestrator.supervisor import Exit, Supervisor, Usage, WorkerProcess
@@ -44,18 +45,21 @@ class LiveStream:
         supervisor: Supervisor,
         on_restart: Callable[[], None],
         on_refused: Callable[[], None],
+        on_phrase: Callable[[str, PhraseView], None],
         configured: Callable[[str], StreamConfig],
     ) -> None:
         """`configured` gives what file and API say for the stream; when that changes, call `reconfigured`."""
         self.stream_id = stream_id
         self.machine = Stream(settings.orchestrator.grace_s, lambda: uuid.uuid4().hex[:12], random.random)
         self.phrases: deque[PhraseView] = deque(maxlen=PHRASES_KEPT)
+        self.history = History()
         self.worker: WorkerProcess | None = None
         self.idle_since = time.monotonic()
         self._settings = settings
         self._supervisor = supervisor
         self._on_restart = on_restart
         self._on_refused = on_refused
+        self._on_phrase = on_phrase
         self._configured = configured
         self._asked: Mapping[str, str] = {}
         self._steering: asyncio.Task[Outcome] | None = None
@@ -142,6 +146,8 @@ class LiveStream:
         """Takes the worker's CPU and memory; once a poll."""
         self._usage = self.worker.usage() if self.worker else None
         self._steer_soon()
+        status = self.worker.status if self.worker else None
+        self.history.look(time.time(), self.view(), status.metrics if status else "")
 
     async def close(self) -> None:
         """Returns when its worker is gone."""
@@ -253,7 +259,10 @@ class LiveStream:
 
     def _heard(self, report: PhraseReport) -> None:
         self._last_sequence += 1
-        self.phrases.append(PhraseView(sequence=self._last_sequence, phrase=report))
+        view = PhraseView(sequence=self._last_sequence, phrase=report)
+        self.phrases.append(view)
+        self.history.phrase(report)
+        self._on_phrase(self.stream_id, view)
 
     def _note_state(self) -> None:
         state = self.machine.state(time.monotonic())

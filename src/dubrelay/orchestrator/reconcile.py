@@ -19,6 +19,7 @@ from dubrelay.orchestrator.streamconfigs import StreamConfigs
 from dubrelay.orchestrator.streams import Source, give_places
 from dubrelay.orchestrator.supervisor import Supervisor
 from dubrelay.wire.hook import Action, HookEvent
+from dubrelay.wire.streams import PhraseView
 
 IDLE_SHOWN_S = 300.0
 """How long a stream that has ended is still shown, with its last phrases."""
@@ -43,7 +44,10 @@ class Reconciler:
         configs: StreamConfigs,
         on_restart: Callable[[], None],
         on_refused: Callable[[], None],
+        on_phrase: Callable[[str, PhraseView], None],
+        on_looked: Callable[[], None],
     ) -> None:
+        """`on_looked` is called after each poll: what is said of the streams may be another thing now."""
         self.streams: dict[str, LiveStream] = {}
         self.mediamtx_problem: str | None = f"MediaMTX at {api.url} has not answered yet"
         """Why the list is not known; None while it is."""
@@ -53,6 +57,8 @@ class Reconciler:
         self._egress = egress
         self._on_restart = on_restart
         self._on_refused = on_refused
+        self._on_phrase = on_phrase
+        self._on_looked = on_looked
         self._configs = configs
         configs.watch(self._reconfigured)
         self._hints: OrderedDict[str, _Hint] = OrderedDict()
@@ -103,6 +109,7 @@ class Reconciler:
             live.look()
         self._egress.listed(paths, [id_ for id_, live in self.streams.items() if live.machine.run_id])
         self._forget_ended()
+        self._on_looked()
 
     async def _sources(self, paths: list[MediaPath]) -> dict[str, Source]:
         """Who publishes each stream's input, by stream id."""
@@ -139,7 +146,13 @@ class Reconciler:
         for stream_id, source in sources.items():
             if stream_id not in self.streams:
                 self.streams[stream_id] = LiveStream(
-                    stream_id, self._settings, self._supervisor, self._on_restart, self._on_refused, self._configs.of
+                    stream_id,
+                    self._settings,
+                    self._supervisor,
+                    self._on_restart,
+                    self._on_refused,
+                    self._on_phrase,
+                    self._configs.of,
                 )
             hint = self._hints.get(source.source_id)
             self.streams[stream_id].listed(source, hint.request_id if hint else "")

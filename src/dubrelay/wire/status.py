@@ -52,6 +52,8 @@ class PhraseReport(_Line):
     translated_text: str = ""
     voice: str = ""
     tempo: float | None = None
+    dub_t0_ms: int | None = None
+    """Where the dub starts, as `t0_ms`; None where none is heard."""
     dubbed_ms: int | None = None
     lag_ms: int = 0
     """How much later than its original the dub starts, because the one before still spoke."""

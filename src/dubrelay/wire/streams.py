@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, JsonValue
 from pydantic.alias_generators import to_camel
 
-from dubrelay.config import InputProtocol, Mode, Programme, StreamConfig
+from dubrelay.config import InputProtocol, Mode, Programme, Role, StreamConfig
 from dubrelay.wire.status import PhraseReport
 
 StreamState = Literal["idle", "starting", "running", "grace", "stopping", "degraded", "refused"]
@@ -91,6 +91,42 @@ class StreamDetails(StreamView):
     """The latest ones, oldest first."""
 
 
+Mark = Literal["dead dub", "ghost dub", "silence in", "clipping in", "clipping out"]
+"""What a detector found."""
+
+
+class Loudness(_View):
+    """LUFS, of the latest 400 ms and of all so far."""
+
+    input_momentary: float | None
+    input_integrated: float | None
+    output_momentary: float | None
+    output_integrated: float | None
+
+
+class HistoryRow(_View):
+    at: float
+    """Seconds since the epoch."""
+    state: StreamState
+    delay_ms: float | None
+    av_sync_ms: float | None
+    cpu_percent: float | None
+    rss_bytes: int | None
+    outcomes: dict[str, int]
+    """Phrases decided since the row before: `dubbed`, `no_speech`, or the reason of a fallback."""
+    margin_ms: int | None
+    """The least of them."""
+    stage_ms: dict[str, int]
+    """The median of them, by stage."""
+    loudness: Loudness | None
+    marks: list[Mark]
+
+
+class History(_View):
+    rows: list[HistoryRow]
+    """Oldest first; of the last hour."""
+
+
 class StreamConfigView(_View):
     """What is configured for a stream, by layer; what a layer does not set is not in it. Keys as in the file."""
 
@@ -140,3 +176,8 @@ class AuditEntry(_View):
 class AuditList(_View):
     entries: list[AuditEntry]
     """The latest first."""
+
+
+class Me(_View):
+    who: str
+    role: Role

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Literal
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -12,8 +14,13 @@ from prometheus_client import (
     generate_latest,
 )
 
+if TYPE_CHECKING:  # arrays: bypass does without
+    from dubrelay.worker.meter import Meter
+
 _MARGIN_MS = (-2000, -1000, -500, -200, 0, 200, 500, 1000, 2000, 3000, 4000, 6000, 8000)
 _LATENCY_MS = (500, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10000, 15000, 30000)
+
+Side = Literal["input", "output"]
 
 
 class WorkerMetrics:
@@ -48,12 +55,27 @@ class WorkerMetrics:
             registry=r,
         )
         self.skipped_ms = Counter("worker_skipped_ms", "Output skipped: the worker was not run in time", registry=r)
+        self.loudness_lufs = Gauge(
+            "worker_loudness_lufs",
+            "Loudness of the sound in dub mode: of the latest 400 ms, or of all so far",
+            ["side", "window"],
+            registry=r,
+        )
+        self.silence_s = Gauge("worker_silence_seconds", "Time without a sound, by now", ["side"], registry=r)
+        self.clipped_s = Counter("worker_clipped_seconds", "Sound at full scale", ["side"], registry=r)
         ProcessCollector(namespace="worker", registry=r)  # worker_process_resident_memory_bytes and the like
         for found in ("dead_dub", "ghost_dub", "held_back"):
             self.unheard.labels(found)
         for side in ("input", "output"):
             self.reconnects.labels(side)
             self.lost_ms.labels(side)
+
+    def show(self, side: Side, meter: Meter) -> None:
+        """Shows from now on what the meter of that side says whenever the metrics are read."""
+        self.loudness_lufs.labels(side, "momentary").set_function(lambda: meter.momentary_lufs)
+        self.loudness_lufs.labels(side, "integrated").set_function(lambda: meter.integrated_lufs)
+        self.silence_s.labels(side).set_function(lambda: meter.silent_s)
+        self.clipped_s.labels(side)
 
     def text(self) -> str:
         """Prometheus' text format."""

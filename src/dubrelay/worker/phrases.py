@@ -30,7 +30,8 @@ from dubrelay.worker.cut import Span
 from dubrelay.worker.desk import Desk
 from dubrelay.worker.dub import Dubbed, DubClient, DubMetrics, NoSpeech, PhraseFailed
 from dubrelay.worker.listen import Listener
-from dubrelay.worker.metrics import WorkerMetrics
+from dubrelay.worker.meter import Meter
+from dubrelay.worker.metrics import Side, WorkerMetrics
 from dubrelay.worker.report import Reporter
 from dubrelay.worker.separate import Separator
 from dubrelay.worker.steady import Steadiness
@@ -81,6 +82,9 @@ class Phrases:
         self._desk = Desk.at_start(settings)
         self._timeline = self._new_timeline()
         self._tracer = self._new_tracer()
+        self._meters: dict[Side, Meter] = {"input": Meter(), "output": Meter()}
+        for side, meter in self._meters.items():
+            metrics.show(side, meter)
         self._phrases: dict[int, _Phrase] = {}
         self._sequence = 0
         self._context = Context()
@@ -121,6 +125,7 @@ class Phrases:
         with self._lock:
             self._timeline.write_original(at, samples)
         self._fed_until = at + len(samples)
+        self._measure("input", samples)
         try:
             self._blocks.put_nowait((at, samples))
         except queue.Full:
@@ -157,7 +162,14 @@ class Phrases:
             self._report(decision)
         if self._tracer is not None:
             self._tracer.went_out(at, samples)
+        self._measure("output", samples)
         return samples
+
+    def _measure(self, side: Side, samples: Samples) -> None:
+        meter = self._meters[side]
+        before = meter.clipped_s
+        meter.note(samples)
+        self._metrics.clipped_s.labels(side).inc(meter.clipped_s - before)
 
     def _begin_anew(self, at: int, count: int) -> Samples:
         """The original of the block; what was known of the phrases goes, since something in it cannot be mixed."""
@@ -351,6 +363,7 @@ class Phrases:
             translated_text=dubbed.translated_text if dubbed else "",
             voice=metadata.tts_model if metadata else "",
             tempo=metadata.tempo if metadata else None,
+            dub_t0_ms=None if decision.placed_at is None else _ms(time_of(decision.placed_at)),
             dubbed_ms=round(len(dubbed.samples) / dubbed.rate_hz * 1000) if dubbed else None,
             lag_ms=round(decision.lag_samples * 1000 / RATE_HZ),
             rtt_ms=phrase.answer.rtt_ms if phrase.answer else None,

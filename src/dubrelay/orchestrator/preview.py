@@ -1,0 +1,103 @@
+"""The pictures of a stream for the console's page: MediaMTX's low-latency HLS, handed on.
+
+The page asks nobody but the orchestrator, whose roles say who may see; to MediaMTX we show the internal secret.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Annotated, Literal
+
+import httpx2
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.responses import StreamingResponse
+
+from dubrelay.config import INTERNAL_USER
+from dubrelay.orchestrator.refused import Refused
+from dubrelay.wire.streams import STREAMS_PATH
+
+Side = Literal["in", "out"]
+HLS_JS_PATH = "/console/hls.min.js"
+
+_STREAM = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+_FILE = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,100}\.(m3u8|mp4|mp|ts)$")]
+_ASKED = {
+    "_HLS_msn": r"[0-9]{1,12}",
+    "_HLS_part": r"[0-9]{1,6}",
+    "_HLS_skip": r"YES|v2",
+    "session": r"[0-9a-f-]{36}",
+}
+"""What a player may ask of a playlist: a part that is not there yet, or only what is new. MediaMTX writes its session
+into the addresses of its playlists.
+"""
+_TIMEOUT_S = 10.0
+"""A playlist is answered when its next part is there."""
+
+
+class Preview:
+    """MediaMTX's HLS server at `url`; `secret` is the internal one."""
+
+    def __init__(self, url: str, secret: str) -> None:
+        self._client = httpx2.AsyncClient(
+            base_url=url,
+            auth=(INTERNAL_USER, secret),
+            timeout=_TIMEOUT_S,
+            trust_env=False,
+            follow_redirects=True,  # it looks first whether cookies are kept
+        )
+        self._hls_js = b""
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def file(self, stream_id: str, side: Side, name: str, asked: dict[str, str]) -> Response:
+        request = self._client.build_request("GET", f"/live/{stream_id}/{side}/{name}", params=asked)
+        try:
+            answer = await self._client.send(request, stream=True)
+        except httpx2.HTTPError as e:
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "MEDIAMTX_UNAVAILABLE", f"MediaMTX's HLS: {e}") from e
+        if answer.status_code != HTTPStatus.OK:
+            await answer.aclose()
+            raise Refused(HTTPStatus.NOT_FOUND, "NO_PREVIEW", f"there is no {name} of live/{stream_id}/{side} now")
+        kind = answer.headers.get("content-type", "application/octet-stream")
+        return StreamingResponse(_body(answer), media_type=kind, headers={"Cache-Control": "no-store"})
+
+    async def hls_js(self) -> bytes:
+        """The player that MediaMTX's own page uses."""
+        if not self._hls_js:
+            try:
+                answer = await self._client.get("/live/hls.min.js")
+                answer.raise_for_status()
+            except httpx2.HTTPError as e:
+                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "MEDIAMTX_UNAVAILABLE", f"MediaMTX's HLS: {e}") from e
+            self._hls_js = answer.content
+        return self._hls_js
+
+
+async def _body(answer: httpx2.Response) -> AsyncIterator[bytes]:
+    try:
+        async for part in answer.aiter_raw():
+            yield part
+    except httpx2.HTTPError:
+        return  # the player sees that it is short, and asks again
+    finally:
+        await answer.aclose()
+
+
+def preview_routes(preview: Preview) -> APIRouter:
+    routes = APIRouter(tags=["preview"])
+
+    @routes.get(STREAMS_PATH + "/{stream_id}/preview/{side}/{name}", response_class=Response)
+    async def file(stream_id: _STREAM, side: Side, name: _FILE, request: Request) -> Response:
+        """A playlist or a part of `in` or `out` as low-latency HLS; begin with index.m3u8."""
+        given = request.query_params
+        asked = {key: given[key] for key, wanted in _ASKED.items() if re.fullmatch(wanted, given.get(key, ""))}
+        return await preview.file(stream_id, side, name, asked)
+
+    @routes.get(HLS_JS_PATH, include_in_schema=False)
+    async def hls_js() -> Response:
+        return Response(await preview.hls_js(), media_type="text/javascript", headers={"Cache-Control": "max-age=3600"})
+
+    return routes

@@ -1,0 +1,182 @@
+"""The page in a real browser: real MediaMTX, worker and STS service behind it, the engines those of the mock."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from dubrelay import config
+from dubrelay.demo.programme import make
+from dubrelay.orchestrator import keys
+from dubrelay.orchestrator.supervisor import WORKER
+from media import INTERNAL_SECRET, OPEN, MediaMtx, free_mediamtx_settings, free_port, publish
+from running_orchestrator import RunningOrchestrator
+from running_sts import MOCK, RunningSts
+from running_worker import state_in
+from waiting import wait_for
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+PROGRAMME_S = 60
+PATIENCE_MS = 60_000
+PICTURES = """() => [...document.querySelectorAll('video')].map(video => ({
+    at: video.currentTime, frames: video.getVideoPlaybackQuality().totalVideoFrames}))"""
+LEVELS = "() => [...Meters.players].map(player => player.levelDb)"
+HEARD_DB = -60
+
+
+@dataclass
+class Visit:
+    """A page, and all that it should not have had to say."""
+
+    page: Page
+    complaints: list[str]
+    hosts: set[str]
+
+
+@pytest.fixture(scope="module")
+def on_air(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningOrchestrator]:
+    """A stream `x`, dubbed."""
+    directory = tmp_path_factory.mktemp("console")
+    with ExitStack() as stack:
+        sts = stack.enter_context(RunningSts(directory, **MOCK))
+        settings = config.Settings(
+            paths=state_in(directory),
+            mediamtx=free_mediamtx_settings(),
+            orchestrator=config.Orchestrator(port=free_port(), internal_secret=INTERNAL_SECRET),
+            access=OPEN,
+            worker=config.Worker(latency_s=6),
+            sts_client=config.StsClient(urls=[sts.url]),
+        )
+        media = stack.enter_context(MediaMtx(directory, settings))
+        orchestrator = stack.enter_context(RunningOrchestrator(settings, WORKER))
+        file = make(directory / "programme.mp4", PROGRAMME_S).path
+        stack.enter_context(publish(media.rtmp("live/x/in"), file=file, loop=True))
+        media.wait_available("live/x/out", 60)
+        yield orchestrator
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        # Root has no sandbox; what is shown is our own page.
+        started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, on_air: RunningOrchestrator) -> Iterator[Visit]:
+    page = browser.new_page(viewport={"width": 1366, "height": 900})
+    page.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
+    seen = Visit(page, [], set())
+    page.on("console", lambda said: seen.complaints.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: seen.complaints.append(str(error)))
+    page.on("request", lambda request: seen.hosts.add(request.url.split("/")[2]) if "://" in request.url else None)
+    page.goto(on_air.settings.orchestrator.url)
+    yield seen
+    page.close()
+
+
+def test_both_pictures_move_and_sound_and_phrases_come(visit: Visit, on_air: RunningOrchestrator) -> None:
+    page = visit.page
+    expect(page.locator("[data-state]")).to_have_text("on air")
+    wait_for(lambda: len(page.evaluate(PICTURES)) == 2, 60, "two pictures")
+    wait_for(lambda: all(picture["frames"] > 25 for picture in page.evaluate(PICTURES)), 60, "pictures that move")
+    before = page.evaluate(PICTURES)
+    page.get_by_role("button", name="Turn level meters on").click()
+    wait_for(lambda: all(level is not None and level > HEARD_DB for level in page.evaluate(LEVELS)), 60, "sound")
+    wait_for(
+        lambda: all(now["at"] > was["at"] + 1 for now, was in zip(page.evaluate(PICTURES), before, strict=True)),
+        60,
+        "a second more of both",
+    )
+    expect(page.locator("tbody tr.dubbed").first).to_contain_text("mock phrase")
+    page.get_by_text("The last hour").click()
+    expect(page.get_by_role("img", name="Loudness")).to_be_visible()
+    assert visit.complaints == []
+    assert visit.hosts == {on_air.settings.orchestrator.url.partition("://")[2]}
+
+
+def test_what_goes_out_is_switched_and_the_glossary_edited(visit: Visit, on_air: RunningOrchestrator) -> None:
+    page = visit.page
+    original = page.get_by_role("button", name="original")
+    original.click()
+    expect(page.locator("[data-said]")).to_have_text("Done.")
+    expect(original).to_have_attribute("aria-pressed", "true")
+    stream = on_air.stream("x")
+    assert stream is not None
+    assert stream.programme == "bypass", "as the worker says"
+    page.get_by_role("textbox", name="A line for each").fill("Bayern\n goal = gol \n\n")
+    page.locator("fieldset", has_text="Glossary").get_by_role("button").click()
+    wait_for(lambda: len(in_force(on_air).get("glossary", [])) == 2, 30, "the glossary")
+    assert in_force(on_air)["glossary"] == [{"source": "Bayern", "target": ""}, {"source": "goal", "target": "gol"}]
+    assert in_force(on_air)["programme"] == "bypass", "what was set before stays"
+    page.get_by_role("button", name="dub", exact=True).click()
+    wait_for(lambda: in_force(on_air)["programme"] == "dub", 30, "the dub")
+
+
+def test_silence_is_asked_for_twice(visit: Visit, on_air: RunningOrchestrator) -> None:
+    asked: list[str] = []
+
+    def no(dialog: object) -> None:
+        asked.append(dialog.message)  # type: ignore[attr-defined]
+        dialog.dismiss()  # type: ignore[attr-defined]
+
+    visit.page.on("dialog", no)
+    visit.page.get_by_role("button", name="silence").click()
+    assert "No sound at all" in asked[0]
+    assert in_force(on_air)["programme"] == "dub"
+
+
+def test_markup_in_what_was_said_is_text(visit: Visit) -> None:
+    page = visit.page
+    expect(page.locator("tbody tr").first).to_be_visible()
+    page.evaluate("""() => {
+        const evil = "<img src=x onerror='window.owned = true'><script>window.owned = true</script>";
+        const card = cards.get("x");
+        card.add({sequence: card.sequence + 1000, phrase: {started_at: 0, t0_ms: 0, dub_t0_ms: 0, duration_ms: 9,
+            dubbed_ms: 9, status: "fallback", reason: evil, transcript: evil, translated_text: evil, voice: evil,
+            message: evil, tempo: 1, stage_ms: {[evil]: 3}, rtt_ms: 1, margin_ms: 1}});
+        card.update({...card.view, message: evil, destinations: [{name: evil, url: evil, state: evil, error: evil}]});
+    }""")
+    expect(page.locator("tbody tr", has_text="<img src=x")).to_be_visible()
+    assert page.locator("main img[src], main script").count() == 0
+    assert page.evaluate("window.owned") is None
+
+
+def test_on_a_phone_nothing_sticks_out(visit: Visit) -> None:
+    visit.page.set_viewport_size({"width": 390, "height": 844})
+    expect(visit.page.locator("tbody tr").first).to_be_visible()
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_with_a_token_a_viewer_sees_all_and_steers_nothing(
+    browser: Browser, on_air: RunningOrchestrator, visit: Visit
+) -> None:
+    """The last one: from here on the API asks for a token."""
+    file = keys.file_of(on_air.settings.paths)
+    viewer = keys.new(file, "vera", "api", role="viewer")
+    page = browser.new_page()
+    page.goto(on_air.settings.orchestrator.url)
+    page.get_by_label("API token").fill("x" * 32)
+    page.get_by_role("button", name="Show the streams").click()
+    expect(page.get_by_label("API token")).to_be_visible()
+    page.get_by_label("API token").fill(viewer)
+    page.get_by_role("button", name="Show the streams").click()
+    expect(page.locator("[data-state]")).to_have_text("on air", timeout=PATIENCE_MS)
+    expect(page.locator("tbody tr").first).to_be_visible(timeout=PATIENCE_MS)
+    wait_for(lambda: all(p["frames"] > 5 for p in page.evaluate(PICTURES)), 60, "pictures")
+    expect(page.locator("[data-controls]")).to_be_hidden()
+    page.close()
+
+
+def in_force(orchestrator: RunningOrchestrator) -> dict[str, object]:
+    found: dict[str, object] = orchestrator.get("/v1/streams/x/config")["inForce"]
+    return found
