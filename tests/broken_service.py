@@ -240,7 +240,7 @@ async def breaks_on_what_is_not_base64(asked: Asked, answered: Answered) -> Answ
 
 
 async def breaks_on_deep_json(asked: Asked, answered: Answered) -> Answered:
-    if answered.status == 400 and b"recursion" in answered.content:
+    if answered.status == 400 and (b"recursion" in answered.content or b"no request has so many" in answered.content):
         return Answered(500, b"Internal Server Error")
     return answered
 
