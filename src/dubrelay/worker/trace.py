@@ -22,7 +22,6 @@ from dubrelay.wire.trace import SOUNDS, PhraseTrace, SoundName
 
 _WAITING = 20
 _CLOSE_S = 2.0
-_NEXT_OUT = 32
 
 _OUT_S = 30.0
 """Longer than any phrase with its dub."""
@@ -41,16 +40,11 @@ class _OnAir:
     until: int
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Kept:
-    """What is on disk. Its names stay there: objects that live for as long as a phrase is kept, made one at a time
-    among those that live for moments, would hold pages of memory that are else empty.
-    """
-
-    phrases: int
-    bytes: int
-    oldest: deque[str]
-    """Stems of the next ones to go. Empty, or one is not there: look again."""
+    stem: str
+    size: int
+    """Bytes of all its files."""
 
 
 class Tracer:
@@ -60,7 +54,6 @@ class Tracer:
         self._limits, self._directory = limits, directory
         self._log = logs.get()
         self._failing = False
-        self._kept: _Kept | None = None
         self._on_air: list[_OnAir] = []
         self._out = Ring(samples_in(_OUT_S)) if limits.sounds else None
         self._waiting: queue.Queue[tuple[PhraseTrace, Mapping[SoundName, Sound]] | None] = queue.Queue(_WAITING)
@@ -99,22 +92,23 @@ class Tracer:
         self._thread.join(_CLOSE_S)
 
     def _run(self) -> None:
+        kept: deque[_Kept] | None = None
         while (item := self._waiting.get()) is not None:
             try:
-                kept = self._kept = self._kept or self._found()
-                kept.phrases += 1
-                kept.bytes += self._written(*item)
+                if kept is None:
+                    kept = self._found()
+                kept.append(self._written(*item))
                 self._shorten(kept)
                 self._failing = False
             except OSError as e:
                 if not self._failing:  # once, not for each phrase
                     self._log.warning("trace_failed", reason=f"{e.filename or self._directory}: {e.strerror}")
-                self._failing, self._kept = True, None
+                self._failing, kept = True, None
 
-    def _found(self) -> _Kept:
+    def _found(self) -> deque[_Kept]:
+        """What workers before this one left."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        stems = trace.stems(self._directory)
-        return _Kept(len(stems), sum(map(self._size, stems)), deque(stems[:_NEXT_OUT]))
+        return deque(_Kept(stem, self._size(stem)) for stem in trace.stems(self._directory))
 
     def _files(self, stem: str) -> list[Path]:
         """The record last: where it is, its sounds are whole."""
@@ -124,26 +118,19 @@ class Tracer:
     def _size(self, stem: str) -> int:
         return sum(file.stat().st_size for file in self._files(stem) if file.exists())
 
-    def _written(self, record: PhraseTrace, sounds: Mapping[SoundName, Sound]) -> int:
-        """Bytes of all its files."""
+    def _written(self, record: PhraseTrace, sounds: Mapping[SoundName, Sound]) -> _Kept:
         for name, (samples, rate_hz) in sounds.items():
             _write_wav(trace.sound_file(self._directory, record.stem, name), samples, rate_hz)
         file = trace.record_file(self._directory, record.stem)
         with _created(file) as out:
             out.write(record.model_dump_json().encode())
-        return self._size(record.stem)
+        return _Kept(record.stem, self._size(record.stem))
 
-    def _shorten(self, kept: _Kept) -> None:
+    def _shorten(self, kept: deque[_Kept]) -> None:
         """Drops the oldest; the newest stays, whatever its size."""
         most = self._limits.max_mb * 1_000_000
-        while kept.phrases > 1 and (kept.phrases > self._limits.phrases or kept.bytes > most):
-            stem = kept.oldest.popleft() if kept.oldest else None
-            if stem is None or not trace.record_file(self._directory, stem).exists():
-                kept = self._kept = self._found()
-                continue
-            kept.phrases -= 1
-            kept.bytes -= self._size(stem)
-            for file in reversed(self._files(stem)):
+        while len(kept) > 1 and (len(kept) > self._limits.phrases or sum(k.size for k in kept) > most):
+            for file in reversed(self._files(kept.popleft().stem)):
                 file.unlink(missing_ok=True)
 
 
