@@ -70,6 +70,7 @@ def api_routes(reconciler: Reconciler, metrics: OrchestratorMetrics, egress: Egr
     @routes.get("/v1/events", tags=["streams"], response_class=StreamingResponse)
     async def heard() -> Response:
         """Server-sent events: `streams` when something about one has changed, `phrase` for each that was decided."""
+        events.streams(streams_of(reconciler, egress))  # nobody may have listened since they changed
         try:
             listener = events.listen()
         except ValueError as e:

@@ -64,7 +64,7 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
         on_restart=metrics.worker_restarts.inc,
         on_refused=metrics.streams_refused.inc,
         on_phrase=events.phrase,
-        on_looked=lambda: events.streams(streams_of(reconciler, egress)),
+        on_looked=lambda: events.streams(streams_of(reconciler, egress)) if events.listeners else None,
     )
     preview = Preview(settings.mediamtx.hls_url, secret)
     metrics.watch(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from importlib.resources import files
 
 from fastapi import APIRouter, Response
+
+from dubrelay.orchestrator.refused import Refused
 
 ASSETS = "/console/"
 HEADERS = {
@@ -30,6 +33,10 @@ def page_routes() -> APIRouter:
     async def page() -> Response:
         return contents["index.html"]
 
-    for name, content in contents.items():
-        routes.add_api_route(ASSETS + name, lambda content=content: content, methods=["GET"])
+    @routes.get(ASSETS + "{name}")
+    async def asset(name: str) -> Response:
+        if name not in contents:
+            raise Refused(HTTPStatus.NOT_FOUND, "NO_SUCH_FILE", f"the page has no {name[:64]!r}")
+        return contents[name]
+
     return routes
