@@ -24,6 +24,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from dubrelay import logs
+from dubrelay.changes import looks_of
 from dubrelay.config import STREAM_ID_IS, Paths, Role, Settings, StreamId
 from dubrelay.errors import ConfigError
 from dubrelay.orchestrator.mediamtx import stream_of
@@ -127,11 +128,11 @@ class Keys:
     def __init__(self, path: Path) -> None:
         """ConfigError when the file is there and of no use."""
         self.path = path
-        self._seen = _looks(path)
+        self._seen = looks_of(path)
         self._ring = read(path)
 
     def ring(self) -> KeyRing:
-        seen = _looks(self.path)
+        seen = looks_of(self.path)
         if seen != self._seen:
             self._seen = seen
             try:
@@ -289,15 +290,6 @@ def _write(path: Path, ring: KeyRing) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-
-
-def _looks(path: Path) -> tuple[int, ...] | None:
-    """What changes when the file does; None while there is none."""
-    try:
-        seen = path.stat()
-    except OSError:
-        return None
-    return seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino
 
 
 def _bytes(text: str) -> bytes:

@@ -17,6 +17,7 @@ from pathlib import Path
 from secrets import compare_digest
 
 from dubrelay import logs
+from dubrelay.changes import Looks, looks_of
 from dubrelay.config import Sts
 from dubrelay.errors import ConfigError, StsError
 
@@ -30,7 +31,6 @@ _KEY = re.compile(r"[\x21-\x7e]{16,512}")
 
 Digests = dict[str, bytes]
 """By name."""
-_Seen = tuple[int, ...] | None
 
 
 class TooOften(StsError):
@@ -49,10 +49,10 @@ class Keys:
         key = settings.key.get_secret_value()
         self._fixed: Digests = {KEY_OF_SETTINGS: _digest(key)} if key else {}
         self._file = settings.keys_file
-        self._seen: _Seen = None
+        self._seen: Looks = None
         self._digests = self._fixed
         if self._file is not None:
-            self._seen = _looks(self._file)
+            self._seen = looks_of(self._file)
             self._digests = self._fixed | read(self._file)
 
     def name_of(self, authorization: str) -> str:
@@ -71,7 +71,7 @@ class Keys:
         return names[0]
 
     def _look_again(self) -> None:
-        if self._file is None or (seen := _looks(self._file)) == self._seen:
+        if self._file is None or (seen := looks_of(self._file)) == self._seen:
             return
         self._seen = seen
         try:
@@ -144,15 +144,6 @@ def _text(path: Path, where: str) -> str:
         return content.decode("utf-8-sig")  # some editors put a mark in front
     except UnicodeDecodeError as e:
         raise ConfigError(f"{where}: is not UTF-8 text") from e
-
-
-def _looks(path: Path) -> _Seen:
-    """What changes when the file does; None while there is none."""
-    try:
-        seen = path.stat()
-    except OSError:
-        return None
-    return seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino
 
 
 def _digest(key: str) -> bytes:
