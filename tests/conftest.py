@@ -15,25 +15,22 @@ hypothesis.settings.load_profile("any machine")
 
 KINDS = ("unit", "service", "gst", "live", "browser")
 _OUTCOMES = {"passed": "passed", "failed": "failed", "error": "failed", "skipped": "skipped", "xfailed": "skipped"}
-_kind_of = pytest.StashKey[dict[str, str]]()
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    kinds = config.stash.setdefault(_kind_of, {})
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         marked = [mark.name for mark in item.iter_markers() if mark.name in KINDS]
         if not marked:
             raise pytest.UsageError(f"{item.nodeid}: its module needs pytestmark = pytest.mark.<{'|'.join(KINDS)}>")
-        kinds[item.nodeid] = marked[0]
+        item.user_properties.append(("kind", marked[0]))  # a report carries it from pytest-xdist's processes
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    kinds = config.stash.get(_kind_of, {})
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for outcome, shown in _OUTCOMES.items():
         for report in terminalreporter.stats.get(outcome, []):
-            if kind := kinds.get(getattr(report, "nodeid", "")):
+            if kind := dict(getattr(report, "user_properties", ())).get("kind"):
                 counts[kind][shown] += 1
     terminalreporter.section("by kind")
     for kind in KINDS:
