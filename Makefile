@@ -21,8 +21,8 @@ up: setup       ## start everything, say where to publish and where to watch
 	@$(bin)/dubrelay up $(ARGS)
 dev: up         ## the same as up
 
-test: setup-dev ## all tests, two files at a time
-	@$(bin)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+test: setup-dev ## all tests, three files at a time
+	@$(bin)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup-dev ## format, lint, types, import rules, shell scripts
 	$(bin)/ruff format --check .

@@ -113,7 +113,8 @@ def decoded(file: Path) -> npt.NDArray[np.float32]:
 def windows(samples: npt.NDArray[np.float32]) -> str:
     """What is heard in each twentieth of a second: the (d)ub's tone, the (o)riginal, (s)ilence."""
     parts = samples[: len(samples) // WINDOW * WINDOW].reshape(-1, WINDOW)
-    return "".join("s" if np.abs(p).max() < 1e-4 else "d" if tone(p) > 0.3 else "o" for p in parts)
+    heard = "".join("s" if np.abs(p).max() < 1e-4 else "d" if tone(p) > 0.3 else "o" for p in parts)
+    return re.sub("(?<=o)d{1,2}(?=o)", lambda note: "o" * len(note[0]), heard)  # a note of the bed at that pitch
 
 
 def tone(samples: npt.NDArray[np.float32]) -> float:

@@ -314,7 +314,7 @@ def test_a_flood_is_refused_while_it_comes_in() -> None:
 def test_a_request_is_given_up_on_the_wire_when_its_deadline_has_passed(behaviour: does.Behaviour) -> None:
     async def scenario(service: Service, client: Client) -> None:
         service.behaviours = [behaviour, does.answers]
-        assert (await client.fail(left_s=0.4)).reason == "deadline"
+        assert (await client.fail(left_s=2.0)).reason == "deadline"
         await does.until(lambda: service.gone == 1, "the service to notice")
         assert isinstance(await client.ask(), Dubbed)
 

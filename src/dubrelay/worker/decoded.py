@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from dubrelay.audio import CHANNELS, RATE_HZ, Samples, from_pcm, sample_at, time_of, to_pcm
+from dubrelay.audio import CHANNELS, RATE_HZ, Samples, from_pcm, sample_at, samples_in, time_of, to_pcm
 from dubrelay.config import Programme
 from dubrelay.wire.control import Control
 from dubrelay.worker.sound import DECODERS, LATE_NS, Codec, Graph, SoundGraph, Step
@@ -18,6 +18,8 @@ _PRIMING_SAMPLES = 1024
 _TIMESTAMP_JITTER_SAMPLES = RATE_HZ * 2 // 1000
 """FLV rounds to milliseconds; a larger step than 2 ms is a real one."""
 _PAUSED_S = 0.6
+_BLOCK = samples_in(0.4)
+"""After a standstill seconds of sound go out at once; audioconvert keeps memory for the largest piece it ever got."""
 
 
 def graph(bitrate_kbps: int, batch_ms: int) -> SoundGraph:
@@ -115,10 +117,11 @@ class DecodedSound:
             return 0
         skipped = max(0, due - self._cursor - sample_at(LATE_NS))
         self._cursor += skipped
-        count = due - self._cursor
-        pcm = to_pcm(self._track.render(self._cursor, count))
-        self._graph.push(time_of(self._cursor - _PRIMING_SAMPLES), pcm, time_of(count))
-        self._cursor = due
+        while self._cursor < due:
+            count = min(_BLOCK, due - self._cursor)
+            pcm = to_pcm(self._track.render(self._cursor, count))
+            self._graph.push(time_of(self._cursor - _PRIMING_SAMPLES), pcm, time_of(count))
+            self._cursor += count
         return time_of(skipped)
 
     def close(self) -> None:

@@ -61,7 +61,7 @@ class Separator:
     """
 
     def __init__(self, graph: Path) -> None:
-        self._session = loaded(graph, "the separation model")
+        self._session = loaded(graph, "the separation model", arena=False)
         self.restart()
 
     def restart(self) -> None:

@@ -20,7 +20,7 @@ class Vad:
     """One stream's detector. It remembers what it heard; `reset` makes it forget."""
 
     def __init__(self, model: Path) -> None:
-        self._session = loaded(model, "the speech detector")
+        self._session = loaded(model, "the speech detector", arena=False)
         self.reset()
 
     def reset(self) -> None:
