@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -24,17 +26,26 @@ BINARY = ROOT / "var/bin/mediamtx"
 CONFIG = ROOT / "deploy/mediamtx.yml"
 
 
+def _ports_of_this_process() -> Iterator[int]:
+    """Below those that the system gives to outgoing connections, and apart from other pytest processes of this run."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 5
+    own = range(10_000 + 4_000 * worker, 14_000 + 4_000 * worker)
+    first = random.randrange(len(own))
+    return itertools.cycle((*own[first:], *own[:first]))
+
+
+_PORTS = _ports_of_this_process()
+
+
 def free_ports(count: int) -> list[int]:
-    """Port numbers that are free for TCP and for UDP on loopback, all different."""
+    """Port numbers that are free for TCP and for UDP on loopback, all different, none given out lately."""
     ports: list[int] = []
     while len(ports) < count:
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            port = tcp.getsockname()[1]
-            with suppress(OSError):
-                udp.bind(("127.0.0.1", port))
-                if port not in ports:
-                    ports.append(port)
+        port = next(_PORTS)
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp, suppress(OSError):
+            tcp.bind(("127.0.0.1", port))
+            udp.bind(("127.0.0.1", port))
+            ports.append(port)
     return ports
 
 
