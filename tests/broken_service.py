@@ -165,6 +165,18 @@ async def forgets_the_words(asked: Asked, answered: Answered) -> Answered:
     return answered.with_fields(metadata=metadata)
 
 
+async def keeps_what_it_heard_to_itself(asked: Asked, answered: Answered) -> Answered:
+    return answered.with_fields(transcript="") if _dub(asked, answered) else answered
+
+
+async def has_no_transcript_and_says_why(asked: Asked, answered: Answered) -> Answered:
+    """No flaw."""
+    if not _dub(asked, answered):
+        return answered
+    metadata = answered.fields["metadata"] | {"notes": ["no transcript: it hears everything as Spanish"]}
+    return answered.with_fields(transcript="", metadata=metadata)
+
+
 async def speaks_in_silence(asked: Asked, answered: Answered) -> Answered:
     nothing = asked.path == PROCESS_PATH and answered.status == 200 and answered.fields["status"] == "no_speech"
     return _made_up(asked, answered) if nothing else answered

@@ -87,6 +87,7 @@ FLAWS: dict[Flaw, set[str]] = {
     flaws.counts_nothing: {"metrics"},
     flaws.names_no_voices: {"engines"},
     flaws.describes_nothing: {"openapi"},
+    flaws.has_no_transcript_and_says_why: set(),
 }
 """By what a server does wrong, exactly the clauses that it breaks."""
 COSTLY = {"30 s", "413 declared", "413 chunked", "503", "parallel"}
@@ -108,6 +109,7 @@ WIDE: dict[Flaw, set[str]] = {
     flaws.answers_at_96_khz: {"success", "own room", "success after"},
     flaws.says_milliseconds_as_text: {"success", "context", "success after"},
     flaws.forgets_the_words: {"success", "success after"},
+    flaws.keeps_what_it_heard_to_itself: {"success", "glossary", "success after"},
     flaws.dubs_with_silence: {"success", "again", "success after"},
     flaws.says_detail: {"400 body", "400 timeout_ms", "400 audio.format"},
 }

@@ -191,7 +191,10 @@ def test_a_glossary_that_cannot_be_used_is_noted() -> None:
     request = request.model_copy(update={"config": request.config.model_copy(update={"glossary": (Term(source="x"),)})})
     with closing(Pipeline(engines(TinyLinguist({}), mt=to_english()), tiny_sts())) as pipeline:
         answer = pipeline.process(request)
-    assert answer.metadata.notes == ["glossary: not used, whisper-to-english never knows what was said"]
+    assert answer.metadata.notes == [
+        "no transcript: whisper-to-english never knows what was said",
+        "glossary: not used without a transcript",
+    ]
 
 
 def test_it_cannot_be_part_of_a_chain() -> None:

@@ -37,7 +37,7 @@ from dubrelay.sts.mt.faithful import Asking, Kept, never, while_cheap
 from dubrelay.sts.phrase import Phrase
 from dubrelay.sts.route import Engines, Route, while_hearing
 from dubrelay.sts.tts.base import FollowsOriginal, Prepared, Speech, Tts
-from dubrelay.wire.fragment import ProcessRequest, ProcessResult
+from dubrelay.wire.fragment import NO_TRANSCRIPT, ProcessRequest, ProcessResult
 
 E = TypeVar("E", Asr, Translator, Tts)
 T = TypeVar("T")
@@ -229,8 +229,9 @@ class Pipeline:
         self._in_time(phrase, "mt")
         config, route = phrase.request.config, phrase.route
         if while_hearing(route.mt):
+            phrase.notes.append(f"{NO_TRANSCRIPT} {route.mt.name} never knows what was said")
             if config.glossary:
-                phrase.notes.append(f"glossary: not used, {route.mt.name} never knows what was said")
+                phrase.notes.append("glossary: not used without a transcript")
             return heard
 
         def translating(mt: Translator) -> _Work[Kept]:

@@ -15,6 +15,7 @@ from dubrelay.errors import Stage, StsCode
 PROCESS_PATH = "/api/v1/sts/process"
 ENGINES_PATH = "/api/v1/engines"
 MAX_AUDIO_S = 30.0
+NO_TRANSCRIPT = "no transcript:"
 RATE_HZ = 16_000
 """At which phrases are sent; the service takes others, too."""
 _REMEMBERED = 300
@@ -143,7 +144,8 @@ class Metadata(_Shape):
     stage_ms: dict[str, int] = {}
     words: list[Word] = []
     notes: list[str] = []
-    """What was done otherwise than asked, in words: the fast lane taken, text refused."""
+    """What was done otherwise than asked, in words: the fast lane taken, text refused. One that begins with
+    NO_TRANSCRIPT says why there is none for what was dubbed."""
 
 
 class ProcessResult(_Shape):
