@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flash_and_beep import av_offset, flash_and_beep
+from flv_publisher import VIDEO, FlvPublisher, tags_of
 from media import MediaMtx, publish, record
 from running_worker import RunningWorker
 from waiting import wait_for
@@ -67,5 +68,24 @@ def test_sync_holds_after_the_publisher_left_and_came_back_and_the_output_never_
         assert media.api("/v3/paths/get/live/x/out")["source"]["id"] == source_id
         assert worker.metric('worker_reconnects_total{side="output"}') == 0
     assert offset.pairs >= 7
+    assert offset.mismatches == 0
+    assert -5 <= offset.min_ms <= offset.max_ms <= 5
+
+
+@pytest.mark.parametrize(("mode", "late_s"), [("bypass", 1.3), ("dub", 0.5)])
+def test_pictures_that_trail_their_sound_from_the_start_come_out_in_sync(
+    media: MediaMtx, tmp_path: Path, mode: str, late_s: float
+) -> None:
+    """An encoder's pictures may take longer than its sound: they come later, by the same clock."""
+    tags = tags_of(flash_and_beep(tmp_path / "clip.flv", 30, 2))
+    sent = sorted(((tag.at_ms / 1000 + late_s * (tag.kind == VIDEO), tag) for tag in tags), key=lambda timed: timed[0])
+    with (
+        FlvPublisher(media.rtmp("live/x/in"), sent) as publisher,
+        RunningWorker(media.rtmp("live/x/in"), media.rtmp("live/x/out"), mode=mode, latency_s=5.5, directory=tmp_path),
+    ):
+        media.wait_available("live/x/out")
+        offset = av_offset(record(media.rtmp("live/x/out"), tmp_path / "out.flv", 12))
+        assert not publisher.error
+    assert offset.pairs >= 8
     assert offset.mismatches == 0
     assert -5 <= offset.min_ms <= offset.max_ms <= 5

@@ -43,6 +43,8 @@ _APART_NS = 1_800_000_000
 """Sound and picture that come together may be of times that far from each other: tracks may be interleaved badly, but
 flvdemux moves a track by 2 s or more without a word when it leaps or was away."""
 _PROMPT_NS = 600_000_000
+_BEFORE_NS = 10 * Gst.SECOND
+"""Running time of the start: what comes from before it, as pictures that trail their sound do, has one, too."""
 AVC = "video/x-h264,stream-format=avc,alignment=au"
 _LONG_AGO = -_PROMPT_NS
 
@@ -153,7 +155,7 @@ class MediaPipeline:
         self._held: int | None = self._pictures_out.add_probe(Gst.PadProbeType.BLOCK_DOWNSTREAM, self._hold)
         self._first_picture: int | None = None
         self._clock: Gst.Clock = GObject.new(Gst.SystemClock, name="stream")  # not the one that all share: `follow`
-        self._base_ns: int = self._clock.get_time()
+        self._base_ns: int = self._clock.get_time() - _BEFORE_NS
         self.graph.use_clock(self._clock)
         self.graph.set_start_time(Gst.CLOCK_TIME_NONE)
         self.graph.set_base_time(self._base_ns)

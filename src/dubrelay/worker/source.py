@@ -324,7 +324,7 @@ class _StampedConnection(_Connection):
     def __init__(self, pipeline: MediaPipeline, sound: Sound, number: int, on_first: _OnFirst) -> None:
         super().__init__(pipeline, sound, number, on_first)
         self._stamps = Stamps()
-        self._moved: set[Gst.Pad] = set()
+        self._segments: dict[Gst.Pad, int] = {}  # sequence number of the event that each pad was given
 
     def _read(self, source: str, demuxer: Step, **properties: object) -> None:
         """source ! demuxer, which says what tracks there are."""
@@ -334,6 +334,11 @@ class _StampedConnection(_Connection):
         end.link(demux)
         demux.sync_state_with_parent()
         end.sync_state_with_parent()
+
+    def _on_event(self, pad: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
+        event = info.get_event()
+        given = self._segments.get(pad) if event.type == Gst.EventType.SEGMENT else None
+        return super()._on_event(pad, info) if given in (None, event.get_seqnum()) else _DROP
 
     def _leapt(self, pad: Gst.Pad, buffer: Gst.Buffer) -> bool:
         """Whether the demuxer has moved the stamps by itself."""
@@ -348,11 +353,13 @@ class _StampedConnection(_Connection):
         if not fits or pts - stamp > _REORDERED_NS or self._leapt(pad, buffer):
             self.end("its stamps leapt")
         shift = self._stamps.shift or 0
-        if pad not in self._moved:
-            self._moved.add(pad)
-            # By its PTS, not by its running time: the two pads' segments start at different places.
-            pad.set_offset(shift + pts - _running(pad, pts))
-        self.lateness.note(now - stamp - shift, now)
+        if pad in self._segments:  # not for the first of a track: pictures may well come later than their sound
+            self.lateness.note(now - stamp - shift, now)
+        else:
+            # The demuxer's own begins with the sound, which may be before the pictures are, or after.
+            event = Gst.Event.new_segment(_segment(shift))
+            self._segments[pad] = event.get_seqnum()
+            pad.push_event(event)
         return int(pts + shift)
 
 
@@ -373,7 +380,7 @@ class _RtmpConnection(_StampedConnection):
 
     def _leapt(self, pad: Gst.Pad, buffer: Gst.Buffer) -> bool:
         """flvdemux moves stamps that leap, each track by its own distance, and says so by DISCONT."""
-        return pad in self._moved and bool(buffer.has_flags(_DISCONT))
+        return pad in self._segments and bool(buffer.has_flags(_DISCONT))
 
 
 class _SrtConnection(_StampedConnection):
@@ -449,6 +456,14 @@ _RTSP_AUDIO: dict[str, tuple[CodecName, str, str]] = {
     "MPA": ("mp3", "rtpmpadepay", "mpegaudioparse"),
     "OPUS": ("opus", "rtpopusdepay", "opusparse"),
 }
+
+
+def _segment(shift: int) -> Gst.Segment:
+    """The one in which a buffer's running time is its stamp and `shift`."""
+    segment = Gst.Segment()
+    segment.init(Gst.Format.TIME)
+    segment.start, segment.base = max(0, -shift), max(0, shift)
+    return segment
 
 
 def _running(pad: Gst.Pad, pts: int) -> int:
