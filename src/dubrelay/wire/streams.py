@@ -12,7 +12,7 @@ from dubrelay.wire.status import PhraseReport
 
 StreamState = Literal["idle", "starting", "running", "grace", "stopping", "degraded", "refused"]
 
-DestinationState = Literal["connecting", "forwarding", "stalled", "refused", "unreachable"]
+DestinationState = Literal["connecting", "forwarding", "stalled", "refused", "unreachable", "stopped"]
 
 STREAMS_PATH = "/v1/streams"
 
@@ -38,7 +38,7 @@ class DestinationView(_View):
     """Scheme, host and app."""
     given_by: Literal["settings", "publisher"]
     state: DestinationState | None = None
-    """None while the stream is not in session. `forwarding`: bytes grow."""
+    """None while the stream is not in session. `forwarding`: bytes grow. `stopped`: by an operator, session or not."""
     since: float | None = None
     """Of the state: seconds since the epoch."""
     bitrate_kbps: float | None = None
@@ -50,6 +50,14 @@ class DestinationView(_View):
 
 class DestinationList(_View):
     destinations: list[DestinationView]
+
+
+class BreakView(_View):
+    """Seconds since the epoch."""
+
+    since: float
+    until: float | None = None
+    """When it ends by itself; null: when somebody ends it."""
 
 
 class StreamView(_View):
@@ -67,6 +75,8 @@ class StreamView(_View):
     mode: Mode
     programme: Programme
     """What goes out, as the worker says; as it is wanted, where there is none."""
+    on_break: BreakView | None = None
+    """While `programme` is to be `break`, and an operator set it."""
     input_protocol: InputProtocol | None = None
     worker: WorkerView | None = None
     delay_ms: float | None = None
@@ -153,7 +163,9 @@ class StreamConfigChanged(StreamConfigView):
     """
 
 
-Action = Literal["config", "delete", "dub", "bypass", "silence", "restart", "destination"]
+Action = Literal[
+    "config", "delete", "dub", "bypass", "silence", "break", "restart", "destination", "stop", "start",
+]  # fmt: skip
 
 
 class Change(_View):
