@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from dubrelay import logs
 from dubrelay.config import Settings, StreamConfig
 from dubrelay.errors import EXIT_BUG
+from dubrelay.orchestrator.away import Away
 from dubrelay.orchestrator.history import History
 from dubrelay.orchestrator.plan import Plan, chosen, control_for, in_force, worker_settings
 from dubrelay.orchestrator.store import Break
@@ -57,6 +58,7 @@ class LiveStream:
         self.machine = Stream(settings.orchestrator.grace_s, lambda: uuid.uuid4().hex[:12], random.random)
         self.phrases: deque[PhraseView] = deque(maxlen=PHRASES_KEPT)
         self.history = History()
+        self._away = Away()
         self.worker: WorkerProcess | None = None
         self.idle_since = time.monotonic()
         self._settings = settings
@@ -182,6 +184,7 @@ class LiveStream:
             mode=status.mode if status else self.wanted.mode or "dub",
             programme=status.programme if status else self.wanted.programme or "dub",
             on_break=BreakView(since=on_break.since, until=on_break.until) if on_break else None,
+            dub_away=self._away.view(self.wanted.fallback or "original"),
             input_protocol=status.input_protocol if status else plan.protocol if plan else None,
             worker=self._worker_view(),
             delay_ms=status.delay_ms if status else None,
@@ -229,6 +232,7 @@ class LiveStream:
             self._log.exception("supervisor_bug")
             end = Exit(EXIT_BUG, "the orchestrator failed to see to the worker; its log has the traceback")
         self.worker = self._usage = None
+        self._away.forget()
         if self._closing:
             return
         failed = self.machine.worker_exited(end.code, end.message, time.monotonic())
@@ -268,6 +272,7 @@ class LiveStream:
         view = PhraseView(sequence=self._last_sequence, phrase=report)
         self.phrases.append(view)
         self.history.phrase(report)
+        self._away.phrase(report, time.time())
         self._on_phrase(self.stream_id, view)
 
     def _note_state(self) -> None:

@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, JsonValue
 from pydantic.alias_generators import to_camel
 
-from dubrelay.config import InputProtocol, Mode, Programme, Role, StreamConfig
-from dubrelay.wire.status import PhraseReport
+from dubrelay.config import Fallback, InputProtocol, Mode, Programme, Role, StreamConfig
+from dubrelay.wire.status import FallbackReason, PhraseReport
 
 StreamState = Literal["idle", "starting", "running", "grace", "stopping", "degraded", "refused"]
 
@@ -60,6 +60,22 @@ class BreakView(_View):
     """When it ends by itself; null: when somebody ends it."""
 
 
+class DubAwayView(_View):
+    """Several phrases one after the other were not dubbed."""
+
+    since: float
+    """Seconds since the epoch."""
+    reason: FallbackReason
+    message: str
+    """What was said about the latest of them that was sent."""
+    phase: Literal["failing", "waiting", "returning"]
+    """waiting: no service is asked now, as each failed too often. returning: answers are in time again, and are heard
+    when several were in a row.
+    """
+    heard: Fallback
+    """What is heard instead."""
+
+
 class StreamView(_View):
     stream_id: str
     state: StreamState
@@ -77,6 +93,7 @@ class StreamView(_View):
     """What goes out, as the worker says; as it is wanted, where there is none."""
     on_break: BreakView | None = None
     """While `programme` is to be `break`, and an operator set it."""
+    dub_away: DubAwayView | None = None
     input_protocol: InputProtocol | None = None
     worker: WorkerView | None = None
     delay_ms: float | None = None
@@ -93,6 +110,8 @@ class PhraseView(_View):
 
 
 class StreamList(_View):
+    instance_id: str = ""
+    """Of the orchestrator's process: another one counts the phrases of each stream anew."""
     streams: list[StreamView]
 
 
