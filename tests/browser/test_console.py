@@ -197,7 +197,8 @@ def test_markup_in_what_was_said_is_text(visit: Visit) -> None:
         card.add({sequence: card.phrases.sequence + 1000, phrase: {started_at: 0, t0_ms: 0, dub_t0_ms: 0,
             duration_ms: 9, dubbed_ms: 9, status: "fallback", reason: evil, transcript: evil, translated_text: evil,
             voice: evil, message: evil, tempo: 1, stage_ms: {[evil]: 3}, rtt_ms: 1, margin_ms: 1}});
-        card.update({...card.view, message: evil, destinations: [{name: evil, url: evil, state: evil, error: evil}]});
+        const destination = {name: evil, url: evil, state: evil, lastError: evil};
+        card.update({...card.view, message: evil, destinations: [destination]});
     }""")
     expect(page.locator("tbody tr", has_text="<img src=x")).to_be_visible()
     assert page.locator("main img[src], main script").count() == 0

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from dubrelay import logs
 from dubrelay.orchestrator.captions import Track, cues, webvtt
 from dubrelay.orchestrator.egress import Egress
 from dubrelay.orchestrator.events import Events
@@ -20,10 +21,11 @@ from dubrelay.wire.streams import STREAMS_PATH, History, Me, StreamDetails, Stre
 
 def streams_of(reconciler: Reconciler, egress: Egress) -> StreamList:
     return StreamList(
+        instance_id=logs.INSTANCE_ID,
         streams=[
             live.view().model_copy(update={"destinations": egress.views(stream_id)})
             for stream_id, live in sorted(reconciler.streams.items())
-        ]
+        ],
     )
 
 

@@ -55,7 +55,7 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
     metrics, events = OrchestratorMetrics(), Events()
     media = ControlApi(settings.mediamtx.api_url, secret)
     configs = StreamConfigs(settings, Store(settings.paths.state_dir / FILE_NAME))
-    egress = Egress(settings, media, lambda stream_id: configs.of(stream_id).destinations)
+    egress = Egress(settings, media, lambda stream_id: configs.of(stream_id).destinations, configs.is_stopped)
     reconciler = Reconciler(
         settings,
         media,
@@ -80,7 +80,7 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        running = [asyncio.create_task(reconciler.run()), asyncio.create_task(egress.run())]
+        running = [asyncio.create_task(job) for job in (reconciler.run(), egress.run(), configs.end_breaks())]
         for task in running:
             task.add_done_callback(lambda task: _end_with(task, app, reconciler))
         try:
