@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import re
-import shutil
 import wave
 import zipfile
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from dubrelay import config
 from dubrelay.demo.programme import make
@@ -67,15 +66,6 @@ def on_air(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningOrchestr
         stack.enter_context(publish(media.rtmp("live/x/in"), file=file, loop=True))
         media.wait_available("live/x/out", 60)
         yield orchestrator
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        # Root has no sandbox; what is shown is our own page.
-        started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture
@@ -188,23 +178,6 @@ def test_silence_is_asked_for_twice(visit: Visit, on_air: RunningOrchestrator) -
     assert in_force(on_air)["programme"] == "dub"
 
 
-def test_markup_in_what_was_said_is_text(visit: Visit) -> None:
-    page = visit.page
-    expect(page.locator("tbody tr").first).to_be_visible()
-    page.evaluate("""() => {
-        const evil = "<img src=x onerror='window.owned = true'><script>window.owned = true</script>";
-        const card = cards.get("x");
-        card.add({sequence: card.phrases.sequence + 1000, phrase: {started_at: 0, t0_ms: 0, dub_t0_ms: 0,
-            duration_ms: 9, dubbed_ms: 9, status: "fallback", reason: evil, transcript: evil, translated_text: evil,
-            voice: evil, message: evil, tempo: 1, stage_ms: {[evil]: 3}, rtt_ms: 1, margin_ms: 1}});
-        const destination = {name: evil, url: evil, state: evil, lastError: evil};
-        card.update({...card.view, message: evil, destinations: [destination]});
-    }""")
-    expect(page.locator("tbody tr", has_text="<img src=x")).to_be_visible()
-    assert page.locator("main img[src], main script").count() == 0
-    assert page.evaluate("window.owned") is None
-
-
 def test_on_a_phone_nothing_sticks_out(visit: Visit) -> None:
     visit.page.set_viewport_size({"width": 390, "height": 844})
     expect(visit.page.locator("tbody tr").first).to_be_visible()
@@ -218,6 +191,7 @@ def test_with_a_token_a_viewer_sees_all_and_steers_nothing(
     file = keys.file_of(on_air.settings.paths)
     viewer = keys.new(file, "vera", "api", role="viewer")
     page = browser.new_page()
+    page.route("**/hls.min.js", lambda route: route.abort(), times=1)  # MediaMTX starts more slowly than we do
     page.goto(on_air.settings.orchestrator.url)
     page.get_by_label("API token").fill("x" * 32)
     page.get_by_role("button", name="Show the streams").click()
