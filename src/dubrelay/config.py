@@ -330,6 +330,24 @@ class Trace(_Section):
     max_mb: int = Field(200, ge=1, le=100_000)
 
 
+def _without_percent(path: Path | None) -> Path | None:
+    if path is not None and "%" in str(path):
+        raise ValueError("must not hold a %, which MediaMTX takes for a part of the time")
+    return path
+
+
+class Recording(_Section):
+    """What goes out, as files that MediaMTX writes (orchestrator/recording.py)."""
+
+    enabled: bool = False
+    directory: Annotated[NamedPath | None, AfterValidator(_without_percent)] = None
+    segment_s: int = Field(600, ge=10, le=43_200)
+    max_total_mb: int = Field(20_000, ge=1, le=100_000_000)
+    when_full: Literal["delete-oldest", "stop"] = "delete-oldest"
+    min_free_mb: int = Field(1000, ge=0, le=100_000_000)
+    captions: bool = True
+
+
 class StsClient(_Section):
     urls: list[ServiceUrl] = Field(["http://127.0.0.1:8000"], min_length=1)
     key: BearerKey = SecretStr("")
@@ -593,6 +611,7 @@ class StreamConfig(_Section):
     floor_gain_db: GainDb | None = None
     original_gain_db: GainDb | None = None
     glossary: Glossary | None = None
+    record: bool | None = None
     publisher_lang: Languages | None = None
     publisher_src: Annotated[tuple[SourceLanguage, ...], Field(max_length=100)] | None = None
     publisher_voice: Annotated[tuple[Voice, ...], Field(max_length=100)] | None = None
@@ -636,6 +655,7 @@ class Settings(_Section):
     mix: Mix = Mix()
     publisher: Publisher = Publisher()
     trace: Trace = Trace()
+    recording: Recording = Recording()
     sts_client: StsClient = StsClient()
     sts: Sts = Sts()
     streams: dict[StreamId, Stream] = {}
@@ -691,6 +711,11 @@ class Settings(_Section):
             for name, values in changed.items()
         }
         return self.model_copy(update=sections)
+
+    @property
+    def recordings_dir(self) -> Path:
+        """Absolute: MediaMTX may have been started elsewhere."""
+        return (self.recording.directory or self.paths.state_dir / "recordings").absolute()
 
     @property
     def dubs(self) -> bool:

@@ -102,6 +102,7 @@ def in_force(settings: Settings, stream: StreamConfig) -> StreamConfig:
         floor_gain_db=here.mix.floor_gain_db,
         original_gain_db=here.mix.original_gain_db,
         glossary=stream.glossary or (),
+        record=settings.recording.enabled if stream.record is None else stream.record,
         publisher_lang=here.publisher.lang,
         publisher_src=here.publisher.src,
         publisher_voice=here.publisher.voice,
