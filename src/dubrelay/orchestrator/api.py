@@ -14,20 +14,28 @@ from dubrelay.orchestrator.events import Events
 from dubrelay.orchestrator.live import LiveStream
 from dubrelay.orchestrator.metrics import OrchestratorMetrics
 from dubrelay.orchestrator.reconcile import Reconciler
+from dubrelay.orchestrator.recording import Recorder
 from dubrelay.orchestrator.refused import Refused
 from dubrelay.wire.streams import STREAMS_PATH, History, Me, StreamDetails, StreamList
 
 
-def streams_of(reconciler: Reconciler, egress: Egress) -> StreamList:
+def streams_of(reconciler: Reconciler, egress: Egress, recorder: Recorder) -> StreamList:
     return StreamList(
         streams=[
-            live.view().model_copy(update={"destinations": egress.views(stream_id)})
+            live.view().model_copy(update=_beside(stream_id, egress, recorder))
             for stream_id, live in sorted(reconciler.streams.items())
         ]
     )
 
 
-def api_routes(reconciler: Reconciler, metrics: OrchestratorMetrics, egress: Egress, events: Events) -> APIRouter:
+def _beside(stream_id: str, egress: Egress, recorder: Recorder) -> dict[str, object]:
+    """What of a stream's view its worker knows nothing about."""
+    return {"destinations": egress.views(stream_id), "recording": recorder.view(stream_id)}
+
+
+def api_routes(
+    reconciler: Reconciler, metrics: OrchestratorMetrics, egress: Egress, recorder: Recorder, events: Events
+) -> APIRouter:
     routes = APIRouter()
 
     def known(stream_id: str) -> LiveStream:
@@ -39,12 +47,12 @@ def api_routes(reconciler: Reconciler, metrics: OrchestratorMetrics, egress: Egr
     @routes.get(STREAMS_PATH, tags=["streams"])
     async def streams() -> StreamList:
         """Every stream that is there, or was in the last minutes, by id."""
-        return streams_of(reconciler, egress)
+        return streams_of(reconciler, egress, recorder)
 
     @routes.get(STREAMS_PATH + "/{stream_id}", tags=["streams"])
     async def stream(stream_id: str, after: int = Query(0, ge=0)) -> StreamDetails:
         """One stream with its latest phrases; with `after`, only those that came after that sequence."""
-        return known(stream_id).details(after).model_copy(update={"destinations": egress.views(stream_id)})
+        return known(stream_id).details(after).model_copy(update=_beside(stream_id, egress, recorder))
 
     @routes.get(STREAMS_PATH + "/{stream_id}/history", tags=["streams"])
     async def history(stream_id: str, after: float = 0.0) -> History:
@@ -70,7 +78,7 @@ def api_routes(reconciler: Reconciler, metrics: OrchestratorMetrics, egress: Egr
     @routes.get("/v1/events", tags=["streams"], response_class=StreamingResponse)
     async def heard() -> Response:
         """Server-sent events: `streams` when something about one has changed, `phrase` for each that was decided."""
-        events.streams(streams_of(reconciler, egress))  # nobody may have listened since they changed
+        events.streams(streams_of(reconciler, egress, recorder))  # nobody may have listened since they changed
         try:
             listener = events.listen()
         except ValueError as e:

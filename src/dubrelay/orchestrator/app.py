@@ -31,14 +31,18 @@ from dubrelay.orchestrator.limits import Failures
 from dubrelay.orchestrator.mediamtx import ControlApi
 from dubrelay.orchestrator.metrics import OrchestratorMetrics
 from dubrelay.orchestrator.page import page_routes
+from dubrelay.orchestrator.plan import is_recorded
 from dubrelay.orchestrator.preview import Preview, preview_routes
 from dubrelay.orchestrator.reconcile import Reconciler
+from dubrelay.orchestrator.recording import Recorder
+from dubrelay.orchestrator.recordings import recording_routes
 from dubrelay.orchestrator.refused import Refused
 from dubrelay.orchestrator.store import FILE_NAME, Store
 from dubrelay.orchestrator.stream_config_api import config_routes
 from dubrelay.orchestrator.streamconfigs import StreamConfigs
 from dubrelay.orchestrator.supervisor import Supervisor
 from dubrelay.trust import server_context
+from dubrelay.wire.streams import PhraseView
 
 SHUTDOWN_S = 2
 
@@ -54,17 +58,24 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
     metrics, events = OrchestratorMetrics(), Events()
     media = ControlApi(settings.mediamtx.api_url, secret)
     configs = StreamConfigs(settings, Store(settings.paths.state_dir / FILE_NAME))
-    egress = Egress(settings, media, lambda stream_id: configs.of(stream_id).destinations)
+    recorder = Recorder(settings, lambda id_: is_recorded(settings, configs.of(id_)), metrics.recordings_deleted.inc)
+    egress = Egress(settings, media, lambda id_: configs.of(id_).destinations, record_of=recorder.record_of)
+
+    def decided(stream_id: str, view: PhraseView) -> None:
+        events.phrase(stream_id, view)
+        recorder.said(stream_id, reconciler.streams[stream_id].said(view.phrase))
+
     reconciler = Reconciler(
         settings,
         media,
         supervisor or Supervisor(settings.orchestrator),
         egress,
+        recorder,
         configs,
         on_restart=metrics.worker_restarts.inc,
         on_refused=metrics.streams_refused.inc,
-        on_phrase=events.phrase,
-        on_looked=lambda: events.streams(streams_of(reconciler, egress)) if events.listeners else None,
+        on_phrase=decided,
+        on_looked=lambda: events.streams(streams_of(reconciler, egress, recorder)) if events.listeners else None,
     )
     preview = Preview(settings.mediamtx.hls_url, secret)
     metrics.watch(
@@ -75,11 +86,13 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
             if live.worker is not None and live.worker.status is not None
         ],
         destinations=egress.deliveries,
+        recordings=recorder.states,
+        recorded_bytes=recorder.total_bytes,
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        running = [asyncio.create_task(reconciler.run()), asyncio.create_task(egress.run())]
+        running = [asyncio.create_task(part.run()) for part in (reconciler, egress, recorder)]
         for task in running:
             task.add_done_callback(lambda task: _end_with(task, app, reconciler))
         try:
@@ -89,6 +102,7 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
             await reconciler.close()
+            await recorder.close()
             await media.close()
             await preview.close()
 
@@ -99,11 +113,12 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
     app.add_middleware(Guard, settings=settings.orchestrator, keys=keys, failures_per_minute=per_minute)
     app.include_router(auth_routes(asked))
     app.include_router(hook_routes(reconciler, metrics))
-    app.include_router(api_routes(reconciler, metrics, egress, events))
+    app.include_router(api_routes(reconciler, metrics, egress, recorder, events))
     app.include_router(preview_routes(preview))
     app.include_router(page_routes())
     app.include_router(config_routes(settings, configs, reconciler))
     app.include_router(destination_routes(egress, configs))
+    app.include_router(recording_routes(recorder, configs))
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     return app

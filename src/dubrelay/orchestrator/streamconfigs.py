@@ -81,9 +81,9 @@ class StreamConfigs:
         """Sets by API what `changed` sets, and leaves the rest. ConfigError as `put`."""
         await self._alone(self._put(stream_id, lambda now: now.under(changed), who, None, action))
 
-    async def note(self, stream_id: str, who: str, action: Action) -> None:
+    async def note(self, stream_id: str, who: str, action: Action, changes: Sequence[Change] = ()) -> None:
         """An audit line for what changes no setting."""
-        await self._alone(self._write(stream_id, who, action, ()))
+        await self._alone(self._write(stream_id, who, action, changes))
 
     async def put_destination(self, stream_id: str, destination: Destination, who: str) -> None:
         await self._alone(self._put_destination(stream_id, destination, who))

@@ -14,7 +14,11 @@ StreamState = Literal["idle", "starting", "running", "grace", "stopping", "degra
 
 DestinationState = Literal["connecting", "forwarding", "stalled", "refused", "unreachable"]
 
+RecordingState = Literal["off", "waiting", "recording", "full", "failing"]
+"""waiting: for the output. full: stopped by a limit. failing: it is to be recorded and nothing is written."""
+
 STREAMS_PATH = "/v1/streams"
+RECORDINGS_PATH = "/v1/recordings"
 
 
 class _View(BaseModel):
@@ -52,6 +56,45 @@ class DestinationList(_View):
     destinations: list[DestinationView]
 
 
+class RecordingView(_View):
+    """How the recording of `out` goes."""
+
+    state: RecordingState = "off"
+    message: str = ""
+    """In words, what keeps it from going on."""
+    since: float | None = None
+    """Of the state: seconds since the epoch."""
+
+
+class CaptionsView(_View):
+    language: str
+    file: str
+
+
+class RecordedView(_View):
+    """One segment. GET /v1/recordings/STREAM/FILE gives a file of it."""
+
+    name: str
+    file: str
+    started_at: float
+    """Seconds since the epoch."""
+    duration_s: float
+    size_bytes: int
+    """Captions included."""
+    open: bool
+    """It is being written."""
+    captions: list[CaptionsView] = []
+
+
+class RecordedList(_View):
+    recording: RecordingView
+    recordings: list[RecordedView]
+    """Of one stream, the latest first."""
+    total_bytes: int
+    """Of all streams."""
+    limit_bytes: int
+
+
 class StreamView(_View):
     stream_id: str
     state: StreamState
@@ -72,6 +115,7 @@ class StreamView(_View):
     delay_ms: float | None = None
     av_sync_ms: float | None = None
     destinations: list[DestinationView] = []
+    recording: RecordingView = RecordingView()
     last_sequence: int = 0
     """Of the latest phrase: ask for `?after=` this one next time."""
 
@@ -153,7 +197,7 @@ class StreamConfigChanged(StreamConfigView):
     """
 
 
-Action = Literal["config", "delete", "dub", "bypass", "silence", "restart", "destination"]
+Action = Literal["config", "delete", "dub", "bypass", "silence", "restart", "destination", "recording"]
 
 
 class Change(_View):
