@@ -41,6 +41,7 @@ from dubrelay.orchestrator.store import FILE_NAME, Store
 from dubrelay.orchestrator.stream_config_api import config_routes
 from dubrelay.orchestrator.streamconfigs import StreamConfigs
 from dubrelay.orchestrator.supervisor import Supervisor
+from dubrelay.orchestrator.traces import trace_routes
 from dubrelay.trust import server_context
 from dubrelay.wire.streams import PhraseView
 
@@ -115,6 +116,7 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
     app.include_router(hook_routes(reconciler, metrics))
     app.include_router(api_routes(reconciler, metrics, egress, recorder, events))
     app.include_router(preview_routes(preview))
+    app.include_router(trace_routes(settings.paths))
     app.include_router(page_routes())
     app.include_router(config_routes(settings, configs, reconciler))
     app.include_router(destination_routes(egress, configs))

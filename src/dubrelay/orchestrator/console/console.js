@@ -1,7 +1,6 @@
 "use strict";
 // Text from streams only ever becomes text nodes, never markup.
 
-const SHOWN = 60;
 const NAMED_STATES = {
   idle: "ended", starting: "starting", running: "on air", grace: "publisher away", stopping: "stopping",
   degraded: "degraded", refused: "refused",
@@ -55,11 +54,10 @@ class Card {
   constructor(view) {
     this.id = view.streamId;
     this.base = `/v1/streams/${encodeURIComponent(this.id)}`;
-    this.phrases = [];
-    this.sequence = 0;
     this.players = {};
     this.root = byId("card").content.firstElementChild.cloneNode(true);
     this.root.setAttribute("aria-label", `Stream ${this.id}`);
+    this.phrases = new Phrases(this.part("phrases"), this.base);
     this.part("name").textContent = this.id;
     this.listen();
     this.update(view);
@@ -146,8 +144,8 @@ class Card {
       button.setAttribute("aria-pressed", String(button.value === view.programme));
     this.watch();
     if (first || before.runId !== view.runId) this.fillControls().catch(() => {});
-    if (view.lastSequence < this.sequence) { this.phrases = []; this.sequence = 0; }
-    if (!first && view.lastSequence > this.sequence) this.catchUp();
+    if (view.lastSequence < this.phrases.sequence) this.phrases.forget();
+    if (!first && view.lastSequence > this.phrases.sequence) this.catchUp();
   }
 
   watch() {
@@ -168,7 +166,7 @@ class Card {
       ["mode", view.mode],
       ["delay", seconds(view.delayMs)],
       ["A/V", view.avSyncMs === null ? "" : `${view.avSyncMs.toFixed(1)} ms`],
-      ["on time, last minute", this.onTime()],
+      ["on time, last minute", this.phrases.onTime(view.delayMs)],
       ["reads", view.inputProtocol],
       ["CPU", worker?.cpuPercent == null ? "" : `${worker.cpuPercent.toFixed(0)} %`],
       ["memory", worker?.rssBytes == null ? "" : `${(worker.rssBytes / 1e6).toFixed(0)} MB`],
@@ -176,12 +174,6 @@ class Card {
     ];
     this.part("facts").replaceChildren(...facts.filter(([, value]) => value).map(([name, value]) =>
       element("div", {}, element("dt", {}, name), element("dd", {}, value))));
-  }
-
-  onTime() {
-    const since = Date.now() / 1000 - 60 - (this.view.delayMs ?? 0) / 1000;
-    const recent = this.phrases.filter(({phrase}) => phrase.started_at > since && phrase.status !== "no_speech");
-    return recent.length ? `${recent.filter(({phrase}) => phrase.status === "dubbed").length} of ${recent.length}` : "";
   }
 
   showDestinations() {
@@ -195,32 +187,14 @@ class Card {
 
   async catchUp() {
     try {
-      const details = await ask(`${this.base}?after=${this.sequence}`);
+      const details = await ask(`${this.base}?after=${this.phrases.sequence}`);
       for (const phrase of details.phrases ?? []) this.add(phrase);
     } catch (error) { /* the next list tells */ }
   }
 
   add(phrase) {
-    if (phrase.sequence <= this.sequence) return;
-    this.sequence = phrase.sequence;
-    this.phrases = [...this.phrases, phrase].slice(-SHOWN);
-    const body = this.root.querySelector("tbody");
-    body.prepend(this.row(phrase.phrase));
-    while (body.rows.length > SHOWN) body.lastElementChild.remove();
-    this.part("phrases").hidden = false;
+    this.phrases.add(phrase);
     this.showFacts();
-  }
-
-  row(phrase) {
-    const stages = Object.entries(phrase.stage_ms).map(([stage, ms]) => `${stage} ${seconds(ms, 2)}`).join(", ");
-    return element("tr", {className: phrase.status},
-      element("td", {className: "number dim"}, new Date(phrase.started_at * 1000).toLocaleTimeString()),
-      element("td", {}, phrase.transcript),
-      element("td", {}, phrase.translated_text),
-      element("td", {}, room(phrase)),
-      element("td", {className: "number", title: stages}, seconds(phrase.rtt_ms, 2)),
-      element("td", {className: "number"}, seconds(phrase.margin_ms)),
-      element("td", {}, outcome(phrase)));
   }
 
   async drawCharts() {
@@ -237,30 +211,6 @@ class Card {
     for (const player of Object.values(this.players)) player.close();
     this.root.remove();
   }
-}
-
-// The original above, the dub below, on the same time: what sticks out at the right had no room.
-function room(phrase) {
-  const starts = (phrase.dub_t0_ms ?? phrase.t0_ms) - phrase.t0_ms, whole = Math.max(phrase.duration_ms, starts + (phrase.dubbed_ms ?? 0), 1);
-  const bar = element("div", {className: "room"});
-  const original = element("i", {}), dub = element("b", {});
-  original.style.width = `${100 * phrase.duration_ms / whole}%`;
-  dub.style.left = `${100 * starts / whole}%`;
-  dub.style.width = `${100 * (phrase.dub_t0_ms === null ? 0 : phrase.dubbed_ms ?? 0) / whole}%`;
-  bar.append(original, dub);
-  bar.title = `original ${seconds(phrase.duration_ms)}, dub ${seconds(phrase.dubbed_ms)}` + (phrase.tempo ? `, tempo ${phrase.tempo.toFixed(2)}` : "");
-  return bar;
-}
-
-function outcome(phrase) {
-  const why = {timeout: "the service took too long", deadline: "too late", error: "the service failed",
-    overload: "the service is full", invalid_output: "the answer was of no use", breaker_open: "the service is not asked now"};
-  const what = {dubbed: "dubbed", no_speech: "no words heard", fallback: "original"}[phrase.status];
-  const parts = [phrase.reason ? `${what}: ${why[phrase.reason] ?? phrase.reason}` : what];
-  if (phrase.tempo) parts.push(`tempo ${phrase.tempo.toFixed(2)}`);
-  if (phrase.voice) parts.push(phrase.voice);
-  if (phrase.message) parts.push(phrase.message);
-  return parts.join(" · ");
 }
 
 function show(streams) {
