@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
 
 from dubrelay import config
 from dubrelay.demo.programme import make
@@ -60,6 +60,7 @@ def on_air(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningOrchestr
             worker=config.Worker(latency_s=6),
             trace=config.Trace(sounds=True),
             sts_client=config.StsClient(urls=[sts.url]),
+            recording=config.Recording(segment_s=3, min_free_mb=1),
         )
         media = stack.enter_context(MediaMtx(directory, settings))
         orchestrator = stack.enter_context(RunningOrchestrator(settings, WORKER))
@@ -202,6 +203,40 @@ def test_markup_in_what_was_said_is_text(visit: Visit) -> None:
     expect(page.locator("tbody tr", has_text="<img src=x")).to_be_visible()
     assert page.locator("main img[src], main script").count() == 0
     assert page.evaluate("window.owned") is None
+
+
+def test_the_output_is_recorded_taken_away_and_deleted(visit: Visit, on_air: RunningOrchestrator) -> None:
+    page = visit.page
+    recordings = page.locator("[data-recordings]")
+    state = recordings.locator("[data-recordings-state]")
+    expect(state).to_have_text("not recorded")
+    recordings.locator("summary").click()
+    expect(recordings).to_contain_text("Nothing is kept of this stream.")
+    recordings.get_by_role("button", name="Record").click()
+    expect(state).to_have_text("recording")
+    done = recordings.locator("tbody tr", has=page.get_by_role("button", name="Delete the recording")).last
+    expect(done).to_contain_text("0:00:0")
+    recordings.get_by_role("button", name="Stop recording").click()
+    expect(state).to_have_text("not recorded")
+    with page.expect_download() as taken:
+        done.get_by_role("button", name="Download the recording").click()
+    assert taken.value.path().read_bytes()[4:8] == b"ftyp"
+    assert taken.value.suggested_filename.startswith("x_2")
+    asked: list[str] = []
+
+    def yes(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.accept()
+
+    page.on("dialog", yes)
+    rows = recordings.locator("tbody tr")
+    expect(recordings.get_by_text("being written")).to_have_count(0)
+    while left := rows.count():
+        rows.first.get_by_role("button", name="Delete").click()
+        expect(rows).to_have_count(left - 1)
+    assert "It cannot be had back." in asked[0]
+    assert {entry["action"] for entry in on_air.get("/v1/streams/x/audit")["entries"]} >= {"recording", "config"}
+    assert visit.complaints == []
 
 
 def test_on_a_phone_nothing_sticks_out(visit: Visit) -> None:

@@ -19,7 +19,7 @@ async function ask(path, options = {}) {
   const sent = {cache: "no-store", ...options, headers: {...headers(), ...options.headers}};
   const answer = await fetch(path, sent);
   if (answer.status === 401) { askForToken(); throw new Refusal("a token is needed"); }
-  const body = await answer.json();
+  const body = answer.status === 204 ? null : await answer.json();
   if (!answer.ok) throw new Refusal(body.error?.message ?? `answered ${answer.status}`);
   return body;
 }
@@ -58,6 +58,7 @@ class Card {
     this.root = byId("card").content.firstElementChild.cloneNode(true);
     this.root.setAttribute("aria-label", `Stream ${this.id}`);
     this.phrases = new Phrases(this.part("phrases"), this.base);
+    this.recordings = new Recordings(this.part("recordings"), this.id, this.base);
     this.part("name").textContent = this.id;
     this.listen();
     this.update(view);
@@ -140,6 +141,7 @@ class Card {
     this.part("message").textContent = view.message;
     this.showFacts();
     this.showDestinations();
+    this.recordings.show(view.recording);
     for (const button of this.part("programme").children)
       button.setAttribute("aria-pressed", String(button.value === view.programme));
     this.watch();
@@ -208,6 +210,7 @@ class Card {
 
   close() {
     clearTimeout(this.chartTimer);
+    this.recordings.close();
     for (const player of Object.values(this.players)) player.close();
     this.root.remove();
   }
