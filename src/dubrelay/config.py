@@ -344,7 +344,7 @@ class Recording(_Section):
     segment_s: int = Field(600, ge=1, le=43_200)
     max_total_mb: int = Field(20_000, ge=1, le=100_000_000)
     when_full: Literal["delete-oldest", "stop"] = "delete-oldest"
-    min_free_mb: int = Field(1000, ge=0, le=100_000_000)
+    min_free_mb: int = Field(1000, ge=10, le=100_000_000)
     captions: bool = True
 
 

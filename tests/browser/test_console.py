@@ -60,7 +60,7 @@ def on_air(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningOrchestr
             worker=config.Worker(latency_s=6),
             trace=config.Trace(sounds=True),
             sts_client=config.StsClient(urls=[sts.url]),
-            recording=config.Recording(segment_s=3, min_free_mb=1),
+            recording=config.Recording(segment_s=3, min_free_mb=10),
         )
         media = stack.enter_context(MediaMtx(directory, settings))
         orchestrator = stack.enter_context(RunningOrchestrator(settings, WORKER))
@@ -230,10 +230,11 @@ def test_the_output_is_recorded_taken_away_and_deleted(visit: Visit, on_air: Run
 
     page.on("dialog", yes)
     rows = recordings.locator("tbody tr")
-    expect(recordings.get_by_text("being written")).to_have_count(0)
-    while left := rows.count():
+    whole = wait_for(lambda: all_whole(on_air), 60, "all recordings to be whole")
+    for left in range(len(whole), 0, -1):
+        expect(rows).to_have_count(left)
         rows.first.get_by_role("button", name="Delete").click()
-        expect(rows).to_have_count(left - 1)
+    expect(rows).to_have_count(0)
     assert "It cannot be had back." in asked[0]
     assert {entry["action"] for entry in on_air.get("/v1/streams/x/audit")["entries"]} >= {"recording", "config"}
     assert visit.complaints == []
@@ -263,6 +264,12 @@ def test_with_a_token_a_viewer_sees_all_and_steers_nothing(
     wait_for(lambda: all(p["frames"] > 5 for p in page.evaluate(PICTURES)), 60, "pictures")
     expect(page.locator("[data-controls]")).to_be_hidden()
     page.close()
+
+
+def all_whole(orchestrator: RunningOrchestrator) -> list[str]:
+    """Files of the recordings, once none of them grows."""
+    found = orchestrator.get("/v1/streams/x/recordings")["recordings"]
+    return [] if any(one["open"] for one in found) else [one["file"] for one in found]
 
 
 def in_force(orchestrator: RunningOrchestrator) -> dict[str, object]:

@@ -33,14 +33,14 @@ PATIENCE_S = 60
 TIMING = re.compile(r"(\d\d):(\d\d):(\d\d\.\d{3}) --> (\d\d):(\d\d):(\d\d\.\d{3})")
 
 
-def settings_with(directory: Path, **recording: Any) -> config.Settings:
+def settings_with(state: Path, **recording: Any) -> config.Settings:
     return config.Settings(
-        paths=state_in(directory),
+        paths=state_in(state),
         mediamtx=free_mediamtx_settings(),
         orchestrator=config.Orchestrator(port=free_port(), grace_s=1, internal_secret=INTERNAL_SECRET),
         access=OPEN,
         worker=config.Worker(latency_s=6),
-        recording=config.validated(config.Recording, {"segment_s": 4, "min_free_mb": 1, **recording}, "test"),
+        recording=config.validated(config.Recording, {"segment_s": 4, "min_free_mb": 10, **recording}, "test"),
     )
 
 

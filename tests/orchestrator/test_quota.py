@@ -17,7 +17,7 @@ def segment(number: int, size_mb: float, *, is_open: bool = False, stream_id: st
     return Segment(stream_id, f"{number}", float(number), round(size_mb * MB), float(number) + 1, is_open)
 
 
-def limits(most: int = 10, *, stop: bool = False, least_free: int = 0) -> Recording:
+def limits(most: int = 10, *, stop: bool = False, least_free: int = 10) -> Recording:
     return Recording(max_total_mb=most, when_full="stop" if stop else "delete-oldest", min_free_mb=least_free)
 
 
@@ -59,7 +59,7 @@ def test_a_disk_that_others_filled_costs_no_recording() -> None:
     assert judge(found, 106 * MB, low, "disk") == Verdict()
 
 
-@given(SEGMENTS, st.integers(1, 20), st.booleans(), st.integers(0, 200), st.integers(0, 200), FULL)
+@given(SEGMENTS, st.integers(1, 20), st.booleans(), st.integers(0, 200), st.integers(10, 200), FULL)
 def test_whatever_is_there_nothing_goes_needlessly_and_nothing_is_recorded_beyond_the_limits(
     found: list[Segment], most: int, stop: bool, free_mb: int, least_free: int, before: Full
 ) -> None:

@@ -27,7 +27,7 @@ class Scene:
     """A stream `x` in session."""
 
     def __init__(self, above: Path, **recording: object) -> None:
-        values = {"min_free_mb": 0, "directory": above / "recordings", **recording}
+        values = {"min_free_mb": 10, "directory": above / "recordings", **recording}
         self.settings = config.Settings(recording=config.validated(config.Recording, values, "test"))
         self.now = 1000.0
         self.wanted = True
