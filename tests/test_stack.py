@@ -289,8 +289,3 @@ def test_each_start_makes_its_own_secrets(settings: Settings) -> None:
     assert len(secrets) == 4
     assert all(len(secret) >= 32 for secret in secrets)
     assert stack.with_secrets(settings).orchestrator.hook_token == settings.orchestrator.hook_token
-
-
-def test_an_address_that_others_know_is_named(settings: Settings) -> None:
-    assert stack.reached_at("media.example") == "media.example"
-    assert stack.reached_at("0.0.0.0") not in {"", "0.0.0.0"}

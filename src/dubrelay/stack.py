@@ -13,13 +13,12 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import ssl
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -32,6 +31,7 @@ import dubrelay
 from dubrelay.children import Children, Part, Say, answers
 from dubrelay.config import AUTO, ENV_PREFIX, Dub, Settings, StsClient, is_loopback, to_environ
 from dubrelay.errors import ConfigError, StartupError
+from dubrelay.orchestrator.addresses import WILDCARDS
 from dubrelay.orchestrator.guard import require_token
 from dubrelay.orchestrator.keys import KEY_BYTES, Keys, file_of, with_internal_secret
 from dubrelay.orchestrator.mediamtx import LOOPBACK, server_environment
@@ -42,8 +42,6 @@ from dubrelay.trust import server_context, that_certificate, verification
 ROOT = Path(dubrelay.__file__).parents[2]
 MEDIAMTX_CONFIG = ROOT / "deploy" / "mediamtx.yml"
 _STOP_MARGIN_S = 3.0
-_ELSEWHERE = ("192.0.2.1", 9)
-WILDCARDS = ("0.0.0.0",)
 _SHOWN_PAIRS = 20
 
 
@@ -248,16 +246,6 @@ def mediamtx_environ(settings: Settings) -> dict[str, str]:
     if not is_loopback(m.host):
         environ["MTX_METRICSADDRESS"] = f"{LOOPBACK}:{m.metrics_port}"
     return environ
-
-
-def reached_at(host: str) -> str:
-    """What others call this machine where it listens on all its addresses: the one that it would send from."""
-    if host not in WILDCARDS:
-        return host
-    with socket.socket(type=socket.SOCK_DGRAM) as anywhere, suppress(OSError):
-        anywhere.connect(_ELSEWHERE)  # nothing is sent
-        return str(anywhere.getsockname()[0])
-    return socket.gethostname()
 
 
 def metrics_url(settings: Settings) -> str:

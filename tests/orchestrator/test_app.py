@@ -398,3 +398,11 @@ def test_a_preview_of_what_is_not_there_is_404_or_503(orchestrator: RunningOrche
         "x.y/preview/in/index.m3u8": 400,
     }.items():
         assert orchestrator.http.get(f"/v1/streams/{path}").status_code == status, path
+
+
+def test_the_addresses_of_a_stream_are_known_before_it_comes(orchestrator: RunningOrchestrator) -> None:
+    found = orchestrator.get("/v1/streams/news/addresses")
+    media = orchestrator.settings.mediamtx
+    assert found["publish"] == f"rtmp://127.0.0.1:{media.rtmp_port}/live/news/in?key=KEY"
+    assert found["watch"] == f"http://127.0.0.1:{media.hls_port}/live/news/out/"
+    assert orchestrator.http.get("/v1/streams/a.b/addresses").status_code == 400

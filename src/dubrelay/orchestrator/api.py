@@ -8,6 +8,8 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from dubrelay.config import Settings
+from dubrelay.orchestrator.addresses import stream_addresses
 from dubrelay.orchestrator.captions import Track, cues, webvtt
 from dubrelay.orchestrator.egress import Egress
 from dubrelay.orchestrator.events import Events
@@ -15,7 +17,9 @@ from dubrelay.orchestrator.live import LiveStream
 from dubrelay.orchestrator.metrics import OrchestratorMetrics
 from dubrelay.orchestrator.reconcile import Reconciler
 from dubrelay.orchestrator.refused import Refused
-from dubrelay.wire.streams import STREAMS_PATH, History, Me, StreamDetails, StreamList
+from dubrelay.orchestrator.stream_config_api import StreamIdInPath
+from dubrelay.orchestrator.streamconfigs import StreamConfigs
+from dubrelay.wire.streams import STREAMS_PATH, History, Me, StreamAddresses, StreamDetails, StreamList
 
 
 def streams_of(reconciler: Reconciler, egress: Egress) -> StreamList:
@@ -27,7 +31,14 @@ def streams_of(reconciler: Reconciler, egress: Egress) -> StreamList:
     )
 
 
-def api_routes(reconciler: Reconciler, metrics: OrchestratorMetrics, egress: Egress, events: Events) -> APIRouter:
+def api_routes(
+    settings: Settings,
+    configs: StreamConfigs,
+    reconciler: Reconciler,
+    metrics: OrchestratorMetrics,
+    egress: Egress,
+    events: Events,
+) -> APIRouter:
     routes = APIRouter()
 
     def known(stream_id: str) -> LiveStream:
@@ -45,6 +56,12 @@ def api_routes(reconciler: Reconciler, metrics: OrchestratorMetrics, egress: Egr
     async def stream(stream_id: str, after: int = Query(0, ge=0)) -> StreamDetails:
         """One stream with its latest phrases; with `after`, only those that came after that sequence."""
         return known(stream_id).details(after).model_copy(update={"destinations": egress.views(stream_id)})
+
+    @routes.get(STREAMS_PATH + "/{stream_id}/addresses", tags=["streams"])
+    async def addresses(stream_id: StreamIdInPath, request: Request) -> StreamAddresses:
+        """Where it is published and watched; of a stream that is not there, where it would be."""
+        readers = configs.of(stream_id).readers or settings.access.readers
+        return stream_addresses(settings, stream_id, readers, request.headers.get("host", ""))
 
     @routes.get(STREAMS_PATH + "/{stream_id}/history", tags=["streams"])
     async def history(stream_id: str, after: float = 0.0) -> History:

@@ -99,7 +99,7 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
     app.add_middleware(Guard, settings=settings.orchestrator, keys=keys, failures_per_minute=per_minute)
     app.include_router(auth_routes(asked))
     app.include_router(hook_routes(reconciler, metrics))
-    app.include_router(api_routes(reconciler, metrics, egress, events))
+    app.include_router(api_routes(settings, configs, reconciler, metrics, egress, events))
     app.include_router(preview_routes(preview))
     app.include_router(page_routes())
     app.include_router(config_routes(settings, configs, reconciler))

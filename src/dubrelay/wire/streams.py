@@ -52,6 +52,27 @@ class DestinationList(_View):
     destinations: list[DestinationView]
 
 
+class StreamAddresses(_View):
+    """Where one stream is published and watched. KEY stands where a key goes: the API never says one."""
+
+    publish: str
+    """RTMP, or RTMPS where MediaMTX has a certificate."""
+    obs_server: str
+    obs_stream_key: str
+    publish_srt: str
+    publish_whip: str
+    """The key goes with it as a bearer token."""
+    watch: str
+    """A page with a player."""
+    watch_hls: str
+    watch_rtmp: str
+    player: str
+    """HTML for a page of one's own: that player in a frame."""
+    publish_needs_key: bool
+    watch_needs_key: bool
+    """A viewer's, or `dubrelay keys link` instead of ?key=KEY."""
+
+
 class StreamView(_View):
     stream_id: str
     state: StreamState
