@@ -35,6 +35,7 @@ from dubrelay.orchestrator.addresses import WILDCARDS
 from dubrelay.orchestrator.guard import require_token
 from dubrelay.orchestrator.keys import KEY_BYTES, Keys, file_of, with_internal_secret
 from dubrelay.orchestrator.mediamtx import LOOPBACK, server_environment
+from dubrelay.orchestrator.webhooks import targets
 from dubrelay.ports import needed, refuse_taken
 from dubrelay.sts.engines import check_names
 from dubrelay.trust import server_context, that_certificate, verification
@@ -110,6 +111,7 @@ def require_startable(settings: Settings) -> None:
     require_token(settings.orchestrator, Keys(file_of(settings.paths)))
     for section, tls in (("orchestrator", settings.orchestrator), ("mediamtx", settings.mediamtx)):
         server_context(section, tls.tls_cert, tls.tls_key)
+    targets(settings.alerts)
     mediamtx_binary(settings)
     if settings.worker.slate is not None:
         from dubrelay.worker.slate import read_slate  # noqa: PLC0415  (GStreamer, which is not needed otherwise)
@@ -123,14 +125,13 @@ def require_startable(settings: Settings) -> None:
 
 
 def with_own_sts(settings: Settings) -> Settings:
-    """The client's address and key follow the stack's own service, unless others are configured."""
+    """The client's address, key and cost follow the stack's own service, unless others are configured."""
     client = settings.sts_client
     if client.urls not in (StsClient().urls, [settings.sts.url]):
         return settings
     key = client.key if client.key.get_secret_value() else settings.sts.key
-    return settings.model_copy(
-        update={"sts_client": client.model_copy(update={"urls": [settings.sts.url], "key": key})},
-    )
+    own = {"urls": [settings.sts.url], "key": key, "cost_per_hour": client.cost_per_hour or settings.sts.cost_per_hour}
+    return settings.model_copy(update={"sts_client": client.model_copy(update=own)})
 
 
 def with_secrets(settings: Settings) -> Settings:

@@ -367,7 +367,7 @@ def test_what_happens_is_told_while_it_happens(orchestrator: RunningOrchestrator
                 heard.add(line.removeprefix("event: "))
             if line.startswith("data: ") and "phrase" in heard and '"running"' in line:
                 break
-    assert heard == {"streams", "phrase"}
+    assert heard == {"streams", "alerts", "phrase"}
 
 
 def test_who_asks_without_a_token_is_the_local_admin(orchestrator: RunningOrchestrator) -> None:

@@ -86,7 +86,9 @@ def api_routes(
 
     @routes.get("/v1/events", tags=["streams"], response_class=StreamingResponse)
     async def heard() -> Response:
-        """Server-sent events: `streams` when something about one has changed, `phrase` for each that was decided."""
+        """Server-sent events: `streams` and `alerts` when something about one has changed, `phrase` for each that was
+        decided.
+        """
         events.streams(streams_of(reconciler, egress))  # nobody may have listened since they changed
         try:
             listener = events.listen()

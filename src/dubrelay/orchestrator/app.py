@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 
@@ -19,8 +20,10 @@ from dubrelay import logs
 from dubrelay.config import Settings
 from dubrelay.listening import listening
 from dubrelay.orchestrator.access import rules_of
+from dubrelay.orchestrator.alerts import Alerts, alert_routes
 from dubrelay.orchestrator.api import api_routes, streams_of
 from dubrelay.orchestrator.auth import Asked, auth_routes
+from dubrelay.orchestrator.conditions import StreamLook
 from dubrelay.orchestrator.destinations import destination_routes
 from dubrelay.orchestrator.egress import Egress
 from dubrelay.orchestrator.events import Events
@@ -43,8 +46,16 @@ from dubrelay.trust import server_context
 SHUTDOWN_S = 2
 
 
-def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Keys | None = None) -> FastAPI:
-    """Streams are served for as long as the application's lifespan; at its end every worker is stopped."""
+def build_app(
+    settings: Settings,
+    supervisor: Supervisor | None = None,
+    keys: Keys | None = None,
+    alert_clock: Callable[[], float] = time.monotonic,
+) -> FastAPI:
+    """Streams are served for as long as the application's lifespan; at its end every worker is stopped.
+
+    ConfigError when a webhook's file is of no use.
+    """
     settings = with_internal_secret(settings)
     secret = settings.orchestrator.internal_secret.get_secret_value()
     logs.hide(
@@ -55,16 +66,31 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
     media = ControlApi(settings.mediamtx.api_url, secret)
     configs = StreamConfigs(settings, Store(settings.paths.state_dir / FILE_NAME))
     egress = Egress(settings, media, lambda stream_id: configs.of(stream_id).destinations)
+
+    def on_restart() -> None:
+        metrics.worker_restarts.inc()
+        alerts.restarted()
+
     reconciler = Reconciler(
         settings,
         media,
         supervisor or Supervisor(settings.orchestrator),
         egress,
         configs,
-        on_restart=metrics.worker_restarts.inc,
+        on_restart=on_restart,
         on_refused=metrics.streams_refused.inc,
         on_phrase=events.phrase,
         on_looked=lambda: events.streams(streams_of(reconciler, egress)) if events.listeners else None,
+    )
+    alerts = Alerts(
+        settings,
+        streams=lambda: [
+            StreamLook(view, reconciler.streams[view.stream_id].history.samples)
+            for view in streams_of(reconciler, egress).streams
+        ],
+        mediamtx_problem=lambda: reconciler.mediamtx_problem,
+        on_change=events.alerts,
+        clock=alert_clock,
     )
     preview = Preview(settings.mediamtx.hls_url, secret)
     metrics.watch(
@@ -82,6 +108,7 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
         running = [asyncio.create_task(reconciler.run()), asyncio.create_task(egress.run())]
         for task in running:
             task.add_done_callback(lambda task: _end_with(task, app, reconciler))
+        running.append(asyncio.create_task(alerts.run()))
         try:
             yield
         finally:
@@ -100,6 +127,7 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
     app.include_router(auth_routes(asked))
     app.include_router(hook_routes(reconciler, metrics))
     app.include_router(api_routes(settings, configs, reconciler, metrics, egress, events))
+    app.include_router(alert_routes(alerts))
     app.include_router(preview_routes(preview))
     app.include_router(page_routes())
     app.include_router(config_routes(settings, configs, reconciler))
