@@ -247,7 +247,8 @@ def test_up_says_that_a_service_elsewhere_cannot_be_reached(settings: Settings) 
 
 
 def test_the_client_follows_our_own_service_but_never_leaves_another_one() -> None:
-    own = config.load(None, {}, {"sts.port": 9000, "sts.key": "k"})
+    own = config.load(None, {}, {"sts.port": 9000, "sts.key": "k", "sts.cost_per_hour": 0.6})
+    assert stack.with_own_sts(own).sts_client.cost_per_hour == 0.6
     assert stack.with_own_sts(own).sts_client.urls == ["http://127.0.0.1:9000"]
     assert stack.with_own_sts(own).sts_client.key.get_secret_value() == "k"
     for urls in (["https://gpu.example/sts"], ["http://127.0.0.1:8000", "https://gpu.example/sts"]):

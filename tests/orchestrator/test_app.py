@@ -161,6 +161,17 @@ def test_phrases_can_be_read_as_they_come(fake: FakeMediaMtx, orchestrator: Runn
     later = StreamDetails.model_validate(orchestrator.get("/v1/streams/x?after=1"))
     assert [(p.sequence, p.phrase.transcript) for p in later.phrases] == [(2, "phrase 1"), (3, "phrase 2")]
     assert orchestrator.http.get("/v1/streams/x?after=-1").status_code == 400
+    assert later.cost is None, "there is no price"
+
+
+def test_what_a_stream_has_cost_so_far_is_shown(fake: FakeMediaMtx) -> None:
+    settings = settings_for(fake)
+    priced = settings.model_copy(update={"sts_client": config.StsClient(cost_per_hour=3600)})
+    with RunningOrchestrator(priced) as orchestrator:
+        fake.publish("x", "a1")
+        stream = wait_for(lambda: (s := orchestrator.stream("x")) and s.last_sequence == 3 and s, 10, "three phrases")
+        (listed,) = orchestrator.get("/v1/streams")["streams"]
+        assert 0.9 <= listed["cost"] == stream.cost < 10, "the first phrase, and what lies between the three"
 
 
 def test_a_stream_nobody_knows_is_404(orchestrator: RunningOrchestrator) -> None:

@@ -30,10 +30,13 @@ class Alerts:
         settings: Settings,
         streams: Callable[[], Sequence[StreamLook]],
         mediamtx_problem: Callable[[], str | None],
+        restarts: Callable[[], float],
         on_change: Callable[[AlertList], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_change` is called after each look: what `listed` says may be another thing now."""
+        """`restarts`: workers started again so far. `on_change` is called after each look: what `listed` says may be
+        another thing now.
+        """
         self.webhooks = Webhooks(targets(settings.alerts), clock)
         self._streams = streams
         self._mediamtx_problem = mediamtx_problem
@@ -43,14 +46,10 @@ class Alerts:
         self._services = Services(settings.sts_client) if settings.dubs else None
         self._conditions = Conditions()
         self._alarms = Alarms(settings.alerts.resolve_after_s)
-        self._restarts = 0
+        self._restarts = restarts
         self._process = psutil.Process()
         self._problem = ""
         self._testing = False
-
-    def restarted(self) -> None:
-        """A worker was started again."""
-        self._restarts += 1
 
     async def run(self) -> None:
         """A bug in here is logged and shown, and ends nothing but this."""
@@ -78,7 +77,7 @@ class Alerts:
                 at=now,
                 mediamtx_problem=self._mediamtx_problem(),
                 services=self._services.problems if self._services else {},
-                restarts=self._restarts,
+                restarts=self._restarts(),
                 rss_bytes=self._process.memory_info().rss,
                 streams=self._streams(),
             )

@@ -24,6 +24,7 @@ from dubrelay.orchestrator.alerts import Alerts, alert_routes
 from dubrelay.orchestrator.api import api_routes, streams_of
 from dubrelay.orchestrator.auth import Asked, auth_routes
 from dubrelay.orchestrator.conditions import StreamLook
+from dubrelay.orchestrator.costs import Costs
 from dubrelay.orchestrator.destinations import destination_routes
 from dubrelay.orchestrator.egress import Egress
 from dubrelay.orchestrator.events import Events
@@ -42,6 +43,7 @@ from dubrelay.orchestrator.stream_config_api import config_routes
 from dubrelay.orchestrator.streamconfigs import StreamConfigs
 from dubrelay.orchestrator.supervisor import Supervisor
 from dubrelay.trust import server_context
+from dubrelay.wire.streams import PhraseView
 
 SHUTDOWN_S = 2
 
@@ -62,14 +64,19 @@ def build_app(
         secret, settings.orchestrator.hook_token.get_secret_value(), settings.orchestrator.api_token.get_secret_value()
     )
     keys = keys or Keys(file_of(settings.paths))
-    metrics, events = OrchestratorMetrics(), Events()
+    metrics, events, costs = OrchestratorMetrics(), Events(), Costs(settings.sts_client.cost_per_hour)
     media = ControlApi(settings.mediamtx.api_url, secret)
     configs = StreamConfigs(settings, Store(settings.paths.state_dir / FILE_NAME))
     egress = Egress(settings, media, lambda stream_id: configs.of(stream_id).destinations)
 
-    def on_restart() -> None:
-        metrics.worker_restarts.inc()
-        alerts.restarted()
+    def on_phrase(stream_id: str, view: PhraseView) -> None:
+        costs.phrase(stream_id, reconciler.streams[stream_id].machine.run_id, view.phrase, time.monotonic())
+        events.phrase(stream_id, view)
+
+    def on_looked() -> None:
+        costs.keep(reconciler.streams)
+        if events.listeners:
+            events.streams(streams_of(reconciler, egress, costs))
 
     reconciler = Reconciler(
         settings,
@@ -77,18 +84,19 @@ def build_app(
         supervisor or Supervisor(settings.orchestrator),
         egress,
         configs,
-        on_restart=on_restart,
+        on_restart=metrics.worker_restarts.inc,
         on_refused=metrics.streams_refused.inc,
-        on_phrase=events.phrase,
-        on_looked=lambda: events.streams(streams_of(reconciler, egress)) if events.listeners else None,
+        on_phrase=on_phrase,
+        on_looked=on_looked,
     )
     alerts = Alerts(
         settings,
         streams=lambda: [
             StreamLook(view, reconciler.streams[view.stream_id].history.samples)
-            for view in streams_of(reconciler, egress).streams
+            for view in streams_of(reconciler, egress, costs).streams
         ],
         mediamtx_problem=lambda: reconciler.mediamtx_problem,
+        restarts=metrics.restarts,
         on_change=events.alerts,
         clock=alert_clock,
     )
@@ -126,7 +134,7 @@ def build_app(
     app.add_middleware(Guard, settings=settings.orchestrator, keys=keys, failures_per_minute=per_minute)
     app.include_router(auth_routes(asked))
     app.include_router(hook_routes(reconciler, metrics))
-    app.include_router(api_routes(settings, configs, reconciler, metrics, egress, events))
+    app.include_router(api_routes(settings, configs, reconciler, metrics, egress, costs, events))
     app.include_router(alert_routes(alerts))
     app.include_router(preview_routes(preview))
     app.include_router(page_routes())

@@ -93,6 +93,8 @@ class StreamView(_View):
     delay_ms: float | None = None
     av_sync_ms: float | None = None
     destinations: list[DestinationView] = []
+    cost: float | None = None
+    """So far in this session, in whatever sts_client.cost_per_hour is; None without that."""
     last_sequence: int = 0
     """Of the latest phrase: ask for `?after=` this one next time."""
 
