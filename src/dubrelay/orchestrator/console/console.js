@@ -64,6 +64,7 @@ class Card {
     this.listen();
     this.update(view);
     this.catchUp();
+    copyButtons(this.part("links"), this.base).catch(() => {});
   }
 
   part(name) { return this.root.querySelector(`[data-${name}]`); }
@@ -173,6 +174,7 @@ class Card {
       ["CPU", worker?.cpuPercent == null ? "" : `${worker.cpuPercent.toFixed(0)} %`],
       ["memory", worker?.rssBytes == null ? "" : `${(worker.rssBytes / 1e6).toFixed(0)} MB`],
       ["restarts", view.restarts || ""],
+      ["cost", view.cost === null ? "" : `${view.cost.toFixed(2)} so far`],
     ];
     this.part("facts").replaceChildren(...facts.filter(([, value]) => value).map(([name, value]) =>
       element("div", {}, element("dt", {}, name), element("dd", {}, value))));
@@ -287,12 +289,14 @@ function show(streams) {
 
 function askForToken() {
   byId("login").hidden = false;
+  byId("alerts").hidden = true;
   for (const card of cards.values()) card.close();
   cards.clear();
 }
 
 function heard(event, data) {
   if (event === "streams") show(data.streams);
+  if (event === "alerts") showAlerts(data);
   if (event === "phrase") cards.get(data.streamId)?.add(data);
 }
 
