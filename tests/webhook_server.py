@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -55,9 +56,10 @@ class WebhookServer:
                 if answer == "hang":
                     served.ending.wait(30)
                 elif answer == "drip":
-                    self.wfile.write(b"HTTP/1.1 200 OK\r\n")
-                    while not served.ending.wait(0.2):
-                        self.wfile.write(b"X-More: 1\r\n")
+                    with suppress(OSError):
+                        self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+                        while not served.ending.wait(0.2):
+                            self.wfile.write(b"X-More: 1\r\n")
                 elif isinstance(answer, int):
                     self.send_response(answer)
                     for name, value in served.headers.items():
