@@ -17,6 +17,7 @@ from certificates import certificate
 from dubrelay import config, logs
 from dubrelay.errors import ConfigError
 from dubrelay.orchestrator import webhooks
+from dubrelay.orchestrator.conditions import Conditions
 from dubrelay.orchestrator.webhooks import TEST_TEXT, Webhooks, slack_text, targets
 from dubrelay.wire.alerts import AlertView, Message
 from fake_mediamtx import FakeMediaMtx
@@ -280,6 +281,24 @@ def test_a_real_condition_is_told_when_it_begins_and_when_it_ends_and_the_url_no
     for everything in (json.dumps(shown), json.dumps(tested), repr(said)):
         assert "SECRET" not in everything
     assert {"alert_firing", "alert_resolved", "webhook_answered"} <= {line["event"] for line in said}
+
+
+def test_a_bug_in_the_alerts_is_shown_and_ends_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(Conditions, "holding", broken)
+    with FakeMediaMtx() as fake:
+        settings = config.Settings(
+            mediamtx=config.MediaMtx(api_port=fake.port),
+            orchestrator=config.Orchestrator(port=free_port(), poll_interval_s=0.2),
+        )
+        with capture_logs() as said, RunningOrchestrator(settings) as orchestrator:
+            problem = wait_for(lambda: orchestrator.get("/v1/alerts")["problem"], 10, "it to be noticed")
+            assert problem == "the orchestrator failed to look for alerts; its log has the traceback"
+            fake.publish("x", "a1")
+            orchestrator.wait_state("x", "running")
+    assert [line["event"] for line in said if line["log_level"] == "error"] == ["alerts_bug"]
 
 
 def test_the_secret_of_a_url_is_hidden_from_every_log() -> None:

@@ -25,9 +25,10 @@ function webhookItem(hook) {
 
 function showAlerts({firing, recent, webhooks, problem: lost}) {
   const critical = firing.some(alert => alert.severity === "critical");
-  const count = byId("alerts-count"), text = lost || (firing.length ? `${firing.length} firing` : "none");
+  const count = byId("alerts-count"), text = lost ? "not looked for" : firing.length ? `${firing.length} firing` : "none";
   count.className = `state ${lost || critical ? "degraded" : firing.length ? "grace" : "running"}`;
   if (count.textContent !== text) count.textContent = text;
+  if (lost) byId("alerts-said").textContent = lost;
   document.title = firing.length ? `(${firing.length}) dubrelay` : "dubrelay";
   byId("alerts-firing").replaceChildren(...firing.map(alertItem));
   byId("alerts-webhooks").replaceChildren(...(webhooks.length ? webhooks.map(webhookItem) :
