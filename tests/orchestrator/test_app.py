@@ -161,6 +161,17 @@ def test_phrases_can_be_read_as_they_come(fake: FakeMediaMtx, orchestrator: Runn
     later = StreamDetails.model_validate(orchestrator.get("/v1/streams/x?after=1"))
     assert [(p.sequence, p.phrase.transcript) for p in later.phrases] == [(2, "phrase 1"), (3, "phrase 2")]
     assert orchestrator.http.get("/v1/streams/x?after=-1").status_code == 400
+    assert later.cost is None, "there is no price"
+
+
+def test_what_a_stream_has_cost_so_far_is_shown(fake: FakeMediaMtx) -> None:
+    settings = settings_for(fake)
+    priced = settings.model_copy(update={"sts_client": config.StsClient(cost_per_hour=3600)})
+    with RunningOrchestrator(priced) as orchestrator:
+        fake.publish("x", "a1")
+        stream = wait_for(lambda: (s := orchestrator.stream("x")) and s.last_sequence == 3 and s, 10, "three phrases")
+        (listed,) = orchestrator.get("/v1/streams")["streams"]
+        assert 0.9 <= listed["cost"] == stream.cost < 10, "the first phrase, and what lies between the three"
 
 
 def test_a_stream_nobody_knows_is_404(orchestrator: RunningOrchestrator) -> None:
@@ -367,7 +378,7 @@ def test_what_happens_is_told_while_it_happens(orchestrator: RunningOrchestrator
                 heard.add(line.removeprefix("event: "))
             if line.startswith("data: ") and "phrase" in heard and '"running"' in line:
                 break
-    assert heard == {"streams", "phrase"}
+    assert heard == {"streams", "alerts", "phrase"}
 
 
 def test_who_asks_without_a_token_is_the_local_admin(orchestrator: RunningOrchestrator) -> None:
@@ -398,3 +409,11 @@ def test_a_preview_of_what_is_not_there_is_404_or_503(orchestrator: RunningOrche
         "x.y/preview/in/index.m3u8": 400,
     }.items():
         assert orchestrator.http.get(f"/v1/streams/{path}").status_code == status, path
+
+
+def test_the_addresses_of_a_stream_are_known_before_it_comes(orchestrator: RunningOrchestrator) -> None:
+    found = orchestrator.get("/v1/streams/news/addresses")
+    media = orchestrator.settings.mediamtx
+    assert found["publish"] == f"rtmp://127.0.0.1:{media.rtmp_port}/live/news/in?key=KEY"
+    assert found["watch"] == f"http://127.0.0.1:{media.hls_port}/live/news/out/"
+    assert orchestrator.http.get("/v1/streams/a.b/addresses").status_code == 400

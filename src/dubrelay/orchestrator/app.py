@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 
@@ -19,8 +20,11 @@ from dubrelay import logs
 from dubrelay.config import Settings
 from dubrelay.listening import listening
 from dubrelay.orchestrator.access import rules_of
+from dubrelay.orchestrator.alerts import Alerts, alert_routes
 from dubrelay.orchestrator.api import api_routes, streams_of
 from dubrelay.orchestrator.auth import Asked, auth_routes
+from dubrelay.orchestrator.conditions import StreamLook
+from dubrelay.orchestrator.costs import Costs
 from dubrelay.orchestrator.destinations import destination_routes
 from dubrelay.orchestrator.egress import Egress
 from dubrelay.orchestrator.events import Events
@@ -40,22 +44,41 @@ from dubrelay.orchestrator.streamconfigs import StreamConfigs
 from dubrelay.orchestrator.supervisor import Supervisor
 from dubrelay.orchestrator.traces import trace_routes
 from dubrelay.trust import server_context
+from dubrelay.wire.streams import PhraseView
 
 SHUTDOWN_S = 2
 
 
-def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Keys | None = None) -> FastAPI:
-    """Streams are served for as long as the application's lifespan; at its end every worker is stopped."""
+def build_app(
+    settings: Settings,
+    supervisor: Supervisor | None = None,
+    keys: Keys | None = None,
+    alert_clock: Callable[[], float] = time.monotonic,
+) -> FastAPI:
+    """Streams are served for as long as the application's lifespan; at its end every worker is stopped.
+
+    ConfigError when a webhook's file is of no use.
+    """
     settings = with_internal_secret(settings)
     secret = settings.orchestrator.internal_secret.get_secret_value()
     logs.hide(
         secret, settings.orchestrator.hook_token.get_secret_value(), settings.orchestrator.api_token.get_secret_value()
     )
     keys = keys or Keys(file_of(settings.paths))
-    metrics, events = OrchestratorMetrics(), Events()
+    metrics, events, costs = OrchestratorMetrics(), Events(), Costs(settings.sts_client.cost_per_hour)
     media = ControlApi(settings.mediamtx.api_url, secret)
     configs = StreamConfigs(settings, Store(settings.paths.state_dir / FILE_NAME))
     egress = Egress(settings, media, lambda stream_id: configs.of(stream_id).destinations, configs.is_stopped)
+
+    def on_phrase(stream_id: str, view: PhraseView) -> None:
+        costs.phrase(stream_id, reconciler.streams[stream_id].machine.run_id, view.phrase, time.monotonic())
+        events.phrase(stream_id, view)
+
+    def on_looked() -> None:
+        costs.keep(reconciler.streams)
+        if events.listeners:
+            events.streams(streams_of(reconciler, egress, costs))
+
     reconciler = Reconciler(
         settings,
         media,
@@ -64,8 +87,19 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
         configs,
         on_restart=metrics.worker_restarts.inc,
         on_refused=metrics.streams_refused.inc,
-        on_phrase=events.phrase,
-        on_looked=lambda: events.streams(streams_of(reconciler, egress)) if events.listeners else None,
+        on_phrase=on_phrase,
+        on_looked=on_looked,
+    )
+    alerts = Alerts(
+        settings,
+        streams=lambda: [
+            StreamLook(view, reconciler.streams[view.stream_id].history.samples)
+            for view in streams_of(reconciler, egress, costs).streams
+        ],
+        mediamtx_problem=lambda: reconciler.mediamtx_problem,
+        restarts=metrics.restarts,
+        on_change=events.alerts,
+        clock=alert_clock,
     )
     preview = Preview(settings.mediamtx.hls_url, secret)
     metrics.watch(
@@ -83,6 +117,7 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
         running = [asyncio.create_task(job) for job in (reconciler.run(), egress.run(), configs.end_breaks())]
         for task in running:
             task.add_done_callback(lambda task: _end_with(task, app, reconciler))
+        running.append(asyncio.create_task(alerts.run()))
         try:
             yield
         finally:
@@ -100,7 +135,8 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
     app.add_middleware(Guard, settings=settings.orchestrator, keys=keys, failures_per_minute=per_minute)
     app.include_router(auth_routes(asked))
     app.include_router(hook_routes(reconciler, metrics))
-    app.include_router(api_routes(reconciler, metrics, egress, events))
+    app.include_router(api_routes(settings, configs, reconciler, metrics, egress, costs, events))
+    app.include_router(alert_routes(alerts))
     app.include_router(preview_routes(preview))
     app.include_router(trace_routes(settings.paths))
     app.include_router(page_routes())

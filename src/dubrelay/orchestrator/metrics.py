@@ -111,5 +111,10 @@ class OrchestratorMetrics:
         """
         self._registry.register(_Snapshot(states, workers, destinations))
 
+    def restarts(self) -> float:
+        """Workers started again so far."""
+        (family,) = self.worker_restarts.collect()
+        return next(sample.value for sample in family.samples if sample.name.endswith("_total"))
+
     def text(self) -> bytes:
         return generate_latest(self._registry)

@@ -76,6 +76,27 @@ class DubAwayView(_View):
     """What is heard instead."""
 
 
+class StreamAddresses(_View):
+    """Where one stream is published and watched. KEY stands where a key goes: the API never says one."""
+
+    publish: str
+    """RTMP, or RTMPS where MediaMTX has a certificate."""
+    obs_server: str
+    obs_stream_key: str
+    publish_srt: str
+    publish_whip: str
+    """The key goes with it as a bearer token."""
+    watch: str
+    """A page with a player."""
+    watch_hls: str
+    watch_rtmp: str
+    player: str
+    """HTML for a page of one's own: that player in a frame."""
+    publish_needs_key: bool
+    watch_needs_key: bool
+    """A viewer's, or `dubrelay keys link` instead of ?key=KEY."""
+
+
 class StreamView(_View):
     stream_id: str
     state: StreamState
@@ -99,6 +120,8 @@ class StreamView(_View):
     delay_ms: float | None = None
     av_sync_ms: float | None = None
     destinations: list[DestinationView] = []
+    cost: float | None = None
+    """So far in this session, in whatever sts_client.cost_per_hour is; None without that."""
     last_sequence: int = 0
     """Of the latest phrase: ask for `?after=` this one next time."""
 

@@ -66,6 +66,7 @@ class Card {
     this.part("charts").addEventListener("toggle", () => this.drawCharts());
     this.update(view);
     this.catchUp();
+    copyButtons(this.part("links"), this.base).catch(() => {});
   }
 
   part(name) { return this.root.querySelector(`[data-${name}]`); }
@@ -112,6 +113,7 @@ class Card {
       ["CPU", worker?.cpuPercent == null ? "" : `${worker.cpuPercent.toFixed(0)} %`],
       ["memory", worker?.rssBytes == null ? "" : `${(worker.rssBytes / 1e6).toFixed(0)} MB`],
       ["restarts", view.restarts || ""],
+      ["cost", view.cost === null ? "" : `${view.cost.toFixed(2)} so far`],
     ];
     this.part("facts").replaceChildren(...facts.filter(([, value]) => value).map(([name, value]) =>
       element("div", {}, element("dt", {}, name), element("dd", {}, value))));
@@ -175,6 +177,7 @@ function show(streams) {
 
 function askForToken() {
   byId("login").hidden = false;
+  byId("alerts").hidden = true;
   for (const card of cards.values()) card.close();
   cards.clear();
 }
@@ -185,6 +188,8 @@ function heard(event, data) {
     instance = data.instanceId;
     show(data.streams);
   }
+  if (event === "streams") show(data.streams);
+  if (event === "alerts") showAlerts(data);
   if (event === "phrase") cards.get(data.streamId)?.add(data);
 }
 
