@@ -92,7 +92,13 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
             await media.close()
             await preview.close()
 
-    app = FastAPI(title="dubrelay orchestrator", lifespan=lifespan)
+    app = FastAPI(
+        title="dubrelay orchestrator",
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's pages run scripts of strangers, which could do here whatever our page can
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     per_minute = settings.access.failures_per_minute
     rules = rules_of(settings, secret, lambda stream_id: configs.of(stream_id).readers or settings.access.readers)
     asked = Asked(rules, keys, Failures(per_minute), metrics)
