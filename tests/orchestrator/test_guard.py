@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from certificates import certificate
-from dubrelay import config
+from dubrelay import config, connections
 from dubrelay.config import INTERNAL_USER
 from dubrelay.errors import ConfigError
 from dubrelay.orchestrator import guard, keys
@@ -119,6 +119,17 @@ def test_browsers_are_told_that_every_answer_is_for_our_page_only(fake: FakeMedi
             assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
             assert answer.headers["cross-origin-resource-policy"] == "same-origin"
             assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_half_a_request_keeps_no_connection(
+    fake: FakeMediaMtx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_S", 0.3)
+    with RunningOrchestrator(settings_for(fake, tmp_path)) as orchestrator:
+        port = orchestrator.settings.orchestrator.port
+        with socket.create_connection(("127.0.0.1", port), 10) as connection:
+            connection.sendall(b"GET /v1/streams HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+            assert connection.recv(1) == b""
 
 
 def test_no_page_runs_scripts_of_strangers(fake: FakeMediaMtx, tmp_path: Path) -> None:

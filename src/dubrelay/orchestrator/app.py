@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from dubrelay import logs
 from dubrelay.config import Settings
+from dubrelay.connections import BACKLOG, Connection, allow_files
 from dubrelay.listening import listening
 from dubrelay.orchestrator.access import rules_of
 from dubrelay.orchestrator.api import api_routes, streams_of
@@ -140,12 +141,18 @@ async def _invalid_request(_: Request, error: Exception) -> JSONResponse:
     return _error(HTTPStatus.BAD_REQUEST, "INVALID_INPUT", f"{where}: {problem['msg']}")
 
 
+class OrchestratorConnection(Connection):
+    streams = True
+
+
 def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     """ConfigError when the certificate is of no use."""
     orchestrator = settings.orchestrator
     tls = server_context("orchestrator", orchestrator.tls_cert, orchestrator.tls_key)
     return uvicorn.Config(
         app,
+        http=OrchestratorConnection,
+        backlog=BACKLOG,
         host=orchestrator.host,
         port=orchestrator.port,
         log_config=None,
@@ -164,6 +171,7 @@ def serve(settings: Settings) -> None:
     """
     keys = Keys(file_of(settings.paths))
     require_token(settings.orchestrator, keys)
+    allow_files()
     server_socket = listening("orchestrator", settings.orchestrator.host, settings.orchestrator.port)
     with server_socket, _terminated_quietly():
         app = build_app(settings, keys=keys)
