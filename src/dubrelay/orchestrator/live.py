@@ -14,6 +14,7 @@ from dubrelay import logs
 from dubrelay.config import Settings, StreamConfig
 from dubrelay.errors import EXIT_BUG
 from dubrelay.orchestrator.history import History
+from dubrelay.orchestrator.keys import Side
 from dubrelay.orchestrator.plan import Plan, chosen, control_for, in_force, worker_settings
 from dubrelay.orchestrator.streams import Source, StartWorker, Stream
 from dubrelay.orchestrator.supervisor import Exit, Supervisor, Usage, WorkerProcess
@@ -55,6 +56,8 @@ class LiveStream:
         self.history = History()
         self.worker: WorkerProcess | None = None
         self.idle_since = time.monotonic()
+        self.sides: frozenset[Side] = frozenset()
+        """Those that MediaMTX has to show."""
         self._settings = settings
         self._supervisor = supervisor
         self._on_restart = on_restart
@@ -177,6 +180,8 @@ class LiveStream:
             mode=status.mode if status else self.wanted.mode or "dub",
             programme=status.programme if status else self.wanted.programme or "dub",
             input_protocol=status.input_protocol if status else plan.protocol if plan else None,
+            input_ready="in" in self.sides,
+            output_ready="out" in self.sides,
             worker=self._worker_view(),
             delay_ms=status.delay_ms if status else None,
             av_sync_ms=status.av_sync_ms if status else None,

@@ -15,6 +15,7 @@ StreamState = Literal["idle", "starting", "running", "grace", "stopping", "degra
 DestinationState = Literal["connecting", "forwarding", "stalled", "refused", "unreachable"]
 
 STREAMS_PATH = "/v1/streams"
+ME_PATH = "/v1/me"
 
 
 class _View(BaseModel):
@@ -89,6 +90,9 @@ class StreamView(_View):
     programme: Programme
     """What goes out, as the worker says; as it is wanted, where there is none."""
     input_protocol: InputProtocol | None = None
+    input_ready: bool = False
+    """MediaMTX has it to show: of the latest look at its list, as `output_ready`."""
+    output_ready: bool = False
     worker: WorkerView | None = None
     delay_ms: float | None = None
     av_sync_ms: float | None = None
@@ -203,4 +207,5 @@ class AuditList(_View):
 
 class Me(_View):
     who: str
-    role: Role
+    role: Role | None
+    """null: a token is needed, and none was sent."""

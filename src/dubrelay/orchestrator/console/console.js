@@ -153,7 +153,7 @@ class Card {
 
   watch() {
     for (const side of ["in", "out"]) {
-      const wanted = WATCHED.has(this.view.state);
+      const wanted = WATCHED.has(this.view.state) && (side === "in" ? this.view.inputReady : this.view.outputReady);
       if (wanted && !this.players[side]) {
         const figure = this.root.querySelector(`[data-side=${side}]`);
         this.players[side] = new Player(figure, `${this.base}/preview/${side}/index.m3u8`, headers);
@@ -349,7 +349,9 @@ async function begin() {
   byId("login").hidden = true;
   byId("leave").hidden = !token;
   try {
-    steers = (await ask("/v1/me")).role !== "viewer";
+    const {role} = await ask("/v1/me");
+    if (role === null) { askForToken(); return; }
+    steers = role !== "viewer";
   } catch (error) {
     if (error instanceof Refusal) return;
   }
