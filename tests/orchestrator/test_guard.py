@@ -254,6 +254,16 @@ def test_a_request_that_can_be_read_in_two_ways_is_refused(
     assert answer.startswith("HTTP/1.1 4"), answer
 
 
+def test_the_page_learns_that_a_token_is_needed_without_an_error(fake: FakeMediaMtx, tmp_path: Path) -> None:
+    """For a 401 the browser would write one into its console at every first visit."""
+    token = keys.new(tmp_path / "keys.json", "vera", "api", role="viewer")
+    with RunningOrchestrator(settings_for(fake, tmp_path)) as orchestrator:
+        assert orchestrator.get("/v1/me") == {"who": "", "role": None}
+        assert orchestrator.http.get("/v1/me", headers=bearer(token)).json() == {"who": "vera", "role": "viewer"}
+        assert outcome(orchestrator.http.get("/v1/me", headers=bearer("wrong"))) == (401, "UNAUTHORIZED")
+        assert outcome(orchestrator.http.get("/v1/streams")) == (401, "UNAUTHORIZED")
+
+
 def test_who_asks_is_known_to_the_routes(fake: FakeMediaMtx, tmp_path: Path) -> None:
     seen: list[tuple[str, str]] = []
 

@@ -3,6 +3,7 @@
     GET, HEAD            viewer
     every other method   operator
     /v1/mediamtx/...     the hook token, which MediaMTX and its hooks are given
+    /v1/me               nothing: who sends no token learns whether one is needed
 
 `request.state.who` is the name of the token, "local" where none is asked for. Without any token the API is open to this
 machine, and then to no browser that another site has sent: Host and Origin are looked at. Every answer, refusals
@@ -29,6 +30,7 @@ from dubrelay.orchestrator.keys import Keys
 from dubrelay.orchestrator.limits import Failures, origin_of
 from dubrelay.orchestrator.page import ASSETS
 from dubrelay.wire.hook import TOKEN_HEADER
+from dubrelay.wire.streams import ME_PATH
 
 LOCAL = "local"
 MEDIAMTX = "mediamtx"
@@ -100,7 +102,7 @@ class Guard:
             raise NotImplementedError(f"nobody guards {scope['type']}")
         await self._app(scope, receive, send)
 
-    def _checked(self, scope: Scope) -> tuple[str, Role]:
+    def _checked(self, scope: Scope) -> tuple[str, Role | None]:
         headers, path, method = Headers(scope=scope), scope["path"], scope["method"]
         _well_formed(headers)
         if self._loopback:
@@ -114,6 +116,8 @@ class Guard:
         if path.startswith(_OF_MEDIAMTX):
             self._from_mediamtx(scope, headers)
             return MEDIAMTX, "viewer"
+        if path == ME_PATH and "authorization" not in headers and self._asks_for_tokens():
+            return "", None
         who, role = self._caller(scope, headers)
         needed: Role = "viewer" if method in _READING else "operator"
         if not allows(role, needed):
@@ -127,25 +131,24 @@ class Guard:
             message = "Host is no name of this server; orchestrator.allowed_hosts adds one"
             raise Refusal(HTTPStatus.MISDIRECTED_REQUEST, "UNKNOWN_HOST", message)
 
+    def _asks_for_tokens(self) -> bool:
+        if not self._loopback or self._settings.allowed_hosts:
+            return True
+        return bool(self._keys.ring().callers or self._settings.api_token.get_secret_value())
+
     def _caller(self, scope: Scope, headers: Headers) -> tuple[str, Role]:
-        ring = self._keys.ring()
+        if not self._asks_for_tokens():
+            return LOCAL, "admin"
         fixed = {
             API_TOKEN_OF_SETTINGS: self._settings.api_token.get_secret_value(),
             INTERNAL_USER: self._settings.internal_secret.get_secret_value(),
         }
-        if (
-            self._loopback
-            and not ring.callers
-            and not fixed[API_TOKEN_OF_SETTINGS]
-            and not self._settings.allowed_hosts
-        ):
-            return LOCAL, "admin"
         scheme, _, token = headers.get("authorization", "").partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else ""
         for name, known in fixed.items():
             if known and hmac.compare_digest(token.encode("latin-1"), known.encode()):
                 return name, "admin"
-        found = ring.caller(token, time.time())
+        found = self._keys.ring().caller(token, time.time())
         if found is None:
             raise self._wrong_token(scope, bool(token))
         return found

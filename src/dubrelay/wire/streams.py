@@ -15,6 +15,7 @@ StreamState = Literal["idle", "starting", "running", "grace", "stopping", "degra
 DestinationState = Literal["connecting", "forwarding", "stalled", "refused", "unreachable", "stopped"]
 
 STREAMS_PATH = "/v1/streams"
+ME_PATH = "/v1/me"
 
 
 class _View(BaseModel):
@@ -116,6 +117,9 @@ class StreamView(_View):
     """While `programme` is to be `break`, and an operator set it."""
     dub_away: DubAwayView | None = None
     input_protocol: InputProtocol | None = None
+    input_ready: bool = False
+    """MediaMTX has it to show: of the latest look at its list, as `output_ready`."""
+    output_ready: bool = False
     worker: WorkerView | None = None
     delay_ms: float | None = None
     av_sync_ms: float | None = None
@@ -234,4 +238,5 @@ class AuditList(_View):
 
 class Me(_View):
     who: str
-    role: Role
+    role: Role | None
+    """null: a token is needed, and none was sent."""
