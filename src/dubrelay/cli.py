@@ -135,7 +135,7 @@ def _first_key(settings: Settings) -> str:
 
 def _where(settings: Settings, first_key: str) -> str:
     """Where to publish and where to watch. `first_key`: the key of FIRST_STREAM, where it was made just now."""
-    from dubrelay.stack import reached_at  # noqa: PLC0415
+    from dubrelay.orchestrator.addresses import reached_at  # noqa: PLC0415
 
     m = settings.mediamtx
     host = reached_at(m.host)
@@ -519,7 +519,7 @@ def keys_link(
 ) -> int:
     """Make links that watch a stream until they end."""
     from dubrelay.orchestrator import keys as store  # noqa: PLC0415
-    from dubrelay.stack import reached_at  # noqa: PLC0415
+    from dubrelay.orchestrator.addresses import reached_at  # noqa: PLC0415
 
     settings = settings_from(config_file, keys)
     name, side = _side_of(stream)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
+from pydantic import SecretStr
 
 from dubrelay import config
 from dubrelay.demo.programme import make
@@ -26,6 +27,7 @@ from running_orchestrator import RunningOrchestrator
 from running_sts import MOCK, RunningSts
 from running_worker import state_in
 from waiting import wait_for
+from webhook_server import WebhookServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -52,6 +54,7 @@ def on_air(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningOrchestr
     directory = tmp_path_factory.mktemp("console")
     with ExitStack() as stack:
         sts = stack.enter_context(RunningSts(directory, **MOCK))
+        hook = stack.enter_context(WebhookServer())
         settings = config.Settings(
             paths=state_in(directory),
             mediamtx=free_mediamtx_settings(),
@@ -59,7 +62,8 @@ def on_air(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningOrchestr
             access=OPEN,
             worker=config.Worker(latency_s=6),
             trace=config.Trace(sounds=True),
-            sts_client=config.StsClient(urls=[sts.url]),
+            sts_client=config.StsClient(urls=[sts.url], cost_per_hour=360),
+            alerts=config.Alerts(webhooks=(config.Webhook(name="team", url=SecretStr(hook.url)),)),
             recording=config.Recording(segment_s=3, min_free_mb=10),
         )
         media = stack.enter_context(MediaMtx(directory, settings))
@@ -189,6 +193,48 @@ def test_silence_is_asked_for_twice(visit: Visit, on_air: RunningOrchestrator) -
     assert in_force(on_air)["programme"] == "dub"
 
 
+def test_addresses_are_copied_with_a_clipboard_and_without(visit: Visit, browser: Browser) -> None:
+    page = visit.page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    addresses = page.evaluate("ask('/v1/streams/x/addresses')")
+    page.get_by_role("button", name="Copy publish URL").click()
+    expect(page.get_by_text("The publish URL is copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == addresses["publish"]
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    page.get_by_role("button", name="Copy watch URL").click()
+    field = page.get_by_role("textbox", name="watch URL")
+    expect(field).to_have_value(addresses["watch"])
+    assert field.evaluate("field => field.value.slice(field.selectionStart, field.selectionEnd)") == addresses["watch"]
+    elsewhere = browser.new_page()
+    elsewhere.set_content(addresses["player"])
+    video = elsewhere.frame_locator("iframe").locator("video")
+    wait_for(lambda: video.evaluate("video => video.getVideoPlaybackQuality().totalVideoFrames") > 5, 60, "a picture")
+    elsewhere.close()
+    expect(page.locator("[data-facts]")).to_contain_text(re.compile(r"cost\d+\.\d\d so far"))
+
+
+def test_webhooks_are_tested_and_alerts_shown_as_they_come(visit: Visit) -> None:
+    page = visit.page
+    expect(page.locator("#alerts-count")).to_have_text(re.compile("none|firing"))
+    page.get_by_role("button", name="Test the webhooks").click()
+    expect(page.locator("#alerts-said")).to_have_text("team: took it (HTTP 200)")
+    page.get_by_text("Webhooks, and what is over").click()
+    expect(page.get_by_role("list", name="Webhooks")).to_contain_text("took it (HTTP 200)")
+    shown = page.evaluate("""() => {
+        const evil = "<img src=x onerror='window.owned = true'>";
+        const alert = {name: evil, status: "firing", severity: "critical", streamId: evil, of: evil, summary: evil,
+            description: evil, since: 1, resolvedAt: null};
+        const hook = {name: evil, host: evil, format: evil, rules: [evil], sendResolved: true, well: false, state: evil,
+            waiting: 1, lost: 2};
+        heard("alerts", {firing: [alert], recent: [{...alert, status: "resolved", resolvedAt: 2}], webhooks: [hook],
+            problem: ""});
+        return [document.title, byId("alerts-firing").innerText, document.querySelectorAll("#alerts img").length];
+    }""")
+    assert (shown[0], shown[2]) == ("(1) dubrelay", 0)
+    assert shown[1].startswith("critical")
+    assert page.evaluate("window.owned") is None
+
+
 def test_markup_in_what_was_said_is_text(visit: Visit) -> None:
     page = visit.page
     expect(page.locator("tbody tr").first).to_be_visible()
@@ -198,7 +244,8 @@ def test_markup_in_what_was_said_is_text(visit: Visit) -> None:
         card.add({sequence: card.phrases.sequence + 1000, phrase: {started_at: 0, t0_ms: 0, dub_t0_ms: 0,
             duration_ms: 9, dubbed_ms: 9, status: "fallback", reason: evil, transcript: evil, translated_text: evil,
             voice: evil, message: evil, tempo: 1, stage_ms: {[evil]: 3}, rtt_ms: 1, margin_ms: 1}});
-        card.update({...card.view, message: evil, destinations: [{name: evil, url: evil, state: evil, error: evil}]});
+        const destination = {name: evil, url: evil, state: evil, lastError: evil};
+        card.update({...card.view, message: evil, destinations: [destination]});
     }""")
     expect(page.locator("tbody tr", has_text="<img src=x")).to_be_visible()
     assert page.locator("main img[src], main script").count() == 0
@@ -263,6 +310,9 @@ def test_with_a_token_a_viewer_sees_all_and_steers_nothing(
     expect(page.locator("tbody tr").first).to_be_visible(timeout=PATIENCE_MS)
     wait_for(lambda: all(p["frames"] > 5 for p in page.evaluate(PICTURES)), 60, "pictures")
     expect(page.locator("[data-controls]")).to_be_hidden()
+    expect(page.get_by_role("button", name="Copy publish URL")).to_be_visible()
+    expect(page.locator("#alerts-count")).to_be_visible()
+    expect(page.locator("#alerts-test")).to_be_hidden()
     page.close()
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 
@@ -17,10 +18,14 @@ from starlette.exceptions import HTTPException
 
 from dubrelay import logs
 from dubrelay.config import Settings
+from dubrelay.connections import BACKLOG, Connection, allow_files
 from dubrelay.listening import listening
 from dubrelay.orchestrator.access import rules_of
+from dubrelay.orchestrator.alerts import Alerts, alert_routes
 from dubrelay.orchestrator.api import api_routes, streams_of
 from dubrelay.orchestrator.auth import Asked, auth_routes
+from dubrelay.orchestrator.conditions import StreamLook
+from dubrelay.orchestrator.costs import Costs
 from dubrelay.orchestrator.destinations import destination_routes
 from dubrelay.orchestrator.egress import Egress
 from dubrelay.orchestrator.events import Events
@@ -48,23 +53,40 @@ from dubrelay.wire.streams import PhraseView
 SHUTDOWN_S = 2
 
 
-def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Keys | None = None) -> FastAPI:
-    """Streams are served for as long as the application's lifespan; at its end every worker is stopped."""
+def build_app(
+    settings: Settings,
+    supervisor: Supervisor | None = None,
+    keys: Keys | None = None,
+    alert_clock: Callable[[], float] = time.monotonic,
+) -> FastAPI:
+    """Streams are served for as long as the application's lifespan; at its end every worker is stopped.
+
+    ConfigError when a webhook's file is of no use.
+    """
     settings = with_internal_secret(settings)
     secret = settings.orchestrator.internal_secret.get_secret_value()
     logs.hide(
         secret, settings.orchestrator.hook_token.get_secret_value(), settings.orchestrator.api_token.get_secret_value()
     )
     keys = keys or Keys(file_of(settings.paths))
-    metrics, events = OrchestratorMetrics(), Events()
+    metrics, events, costs = OrchestratorMetrics(), Events(), Costs(settings.sts_client.cost_per_hour)
     media = ControlApi(settings.mediamtx.api_url, secret)
     configs = StreamConfigs(settings, Store(settings.paths.state_dir / FILE_NAME))
     recorder = Recorder(settings, lambda id_: is_recorded(settings, configs.of(id_)), metrics.recordings_deleted.inc)
-    egress = Egress(settings, media, lambda id_: configs.of(id_).destinations, record_of=recorder.record_of)
+    egress = Egress(
+        settings, media, lambda id_: configs.of(id_).destinations, configs.is_stopped, record_of=recorder.record_of
+    )
 
-    def decided(stream_id: str, view: PhraseView) -> None:
+    def on_phrase(stream_id: str, view: PhraseView) -> None:
+        live = reconciler.streams[stream_id]
+        costs.phrase(stream_id, live.machine.run_id, view.phrase, time.monotonic())
+        recorder.said(stream_id, live.said(view.phrase))
         events.phrase(stream_id, view)
-        recorder.said(stream_id, reconciler.streams[stream_id].said(view.phrase))
+
+    def on_looked() -> None:
+        costs.keep(reconciler.streams)
+        if events.listeners:
+            events.streams(streams_of(reconciler, egress, recorder, costs))
 
     reconciler = Reconciler(
         settings,
@@ -75,8 +97,19 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
         configs,
         on_restart=metrics.worker_restarts.inc,
         on_refused=metrics.streams_refused.inc,
-        on_phrase=decided,
-        on_looked=lambda: events.streams(streams_of(reconciler, egress, recorder)) if events.listeners else None,
+        on_phrase=on_phrase,
+        on_looked=on_looked,
+    )
+    alerts = Alerts(
+        settings,
+        streams=lambda: [
+            StreamLook(view, reconciler.streams[view.stream_id].history.samples)
+            for view in streams_of(reconciler, egress, recorder, costs).streams
+        ],
+        mediamtx_problem=lambda: reconciler.mediamtx_problem,
+        restarts=metrics.restarts,
+        on_change=events.alerts,
+        clock=alert_clock,
     )
     preview = Preview(settings.mediamtx.hls_url, secret)
     metrics.watch(
@@ -93,9 +126,11 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        running = [asyncio.create_task(part.run()) for part in (reconciler, egress, recorder)]
+        jobs = (reconciler.run(), egress.run(), recorder.run(), configs.end_breaks())
+        running = [asyncio.create_task(job) for job in jobs]
         for task in running:
             task.add_done_callback(lambda task: _end_with(task, app, reconciler))
+        running.append(asyncio.create_task(alerts.run()))
         try:
             yield
         finally:
@@ -107,20 +142,30 @@ def build_app(settings: Settings, supervisor: Supervisor | None = None, keys: Ke
             await media.close()
             await preview.close()
 
-    app = FastAPI(title="dubrelay orchestrator", lifespan=lifespan)
+    app = FastAPI(
+        title="dubrelay orchestrator",
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's pages run scripts of strangers, which could do here whatever our page can
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     per_minute = settings.access.failures_per_minute
     rules = rules_of(settings, secret, lambda stream_id: configs.of(stream_id).readers or settings.access.readers)
     asked = Asked(rules, keys, Failures(per_minute), metrics)
     app.add_middleware(Guard, settings=settings.orchestrator, keys=keys, failures_per_minute=per_minute)
-    app.include_router(auth_routes(asked))
-    app.include_router(hook_routes(reconciler, metrics))
-    app.include_router(api_routes(reconciler, metrics, egress, recorder, events))
-    app.include_router(preview_routes(preview))
-    app.include_router(trace_routes(settings.paths))
-    app.include_router(page_routes())
-    app.include_router(config_routes(settings, configs, reconciler))
-    app.include_router(destination_routes(egress, configs))
-    app.include_router(recording_routes(recorder, configs))
+    for routes in (
+        auth_routes(asked),
+        hook_routes(reconciler, metrics),
+        api_routes(settings, configs, reconciler, metrics, egress, recorder, costs, events),
+        alert_routes(alerts),
+        preview_routes(preview),
+        trace_routes(settings.paths),
+        page_routes(),
+        config_routes(settings, configs, reconciler),
+        destination_routes(egress, configs),
+        recording_routes(recorder, configs),
+    ):
+        app.include_router(routes)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     return app
@@ -151,12 +196,18 @@ async def _invalid_request(_: Request, error: Exception) -> JSONResponse:
     return _error(HTTPStatus.BAD_REQUEST, "INVALID_INPUT", f"{where}: {problem['msg']}")
 
 
+class OrchestratorConnection(Connection):
+    streams = True
+
+
 def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     """ConfigError when the certificate is of no use."""
     orchestrator = settings.orchestrator
     tls = server_context("orchestrator", orchestrator.tls_cert, orchestrator.tls_key)
     return uvicorn.Config(
         app,
+        http=OrchestratorConnection,
+        backlog=BACKLOG,
         host=orchestrator.host,
         port=orchestrator.port,
         log_config=None,
@@ -175,6 +226,7 @@ def serve(settings: Settings) -> None:
     """
     keys = Keys(file_of(settings.paths))
     require_token(settings.orchestrator, keys)
+    allow_files()
     server_socket = listening("orchestrator", settings.orchestrator.host, settings.orchestrator.port)
     with server_socket, _terminated_quietly():
         app = build_app(settings, keys=keys)

@@ -127,5 +127,10 @@ class OrchestratorMetrics:
         """
         self._registry.register(_Snapshot(states, workers, destinations, recordings, recorded_bytes))
 
+    def restarts(self) -> float:
+        """Workers started again so far."""
+        (family,) = self.worker_restarts.collect()
+        return next(sample.value for sample in family.samples if sample.name.endswith("_total"))
+
     def text(self) -> bytes:
         return generate_latest(self._registry)

@@ -7,18 +7,19 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, JsonValue
 from pydantic.alias_generators import to_camel
 
-from dubrelay.config import InputProtocol, Mode, Programme, Role, StreamConfig
-from dubrelay.wire.status import PhraseReport
+from dubrelay.config import Fallback, InputProtocol, Mode, Programme, Role, StreamConfig
+from dubrelay.wire.status import FallbackReason, PhraseReport
 
 StreamState = Literal["idle", "starting", "running", "grace", "stopping", "degraded", "refused"]
 
-DestinationState = Literal["connecting", "forwarding", "stalled", "refused", "unreachable"]
+DestinationState = Literal["connecting", "forwarding", "stalled", "refused", "unreachable", "stopped"]
 
 RecordingState = Literal["off", "waiting", "recording", "full", "failing"]
 """waiting: for the output. full: stopped by a limit. failing: it is to be recorded and nothing is written."""
 
 STREAMS_PATH = "/v1/streams"
 RECORDINGS_PATH = "/v1/recordings"
+ME_PATH = "/v1/me"
 
 
 class _View(BaseModel):
@@ -42,7 +43,7 @@ class DestinationView(_View):
     """Scheme, host and app."""
     given_by: Literal["settings", "publisher"]
     state: DestinationState | None = None
-    """None while the stream is not in session. `forwarding`: bytes grow."""
+    """None while the stream is not in session. `forwarding`: bytes grow. `stopped`: by an operator, session or not."""
     since: float | None = None
     """Of the state: seconds since the epoch."""
     bitrate_kbps: float | None = None
@@ -95,6 +96,51 @@ class RecordedList(_View):
     limit_bytes: int
 
 
+class BreakView(_View):
+    """Seconds since the epoch."""
+
+    since: float
+    until: float | None = None
+    """When it ends by itself; null: when somebody ends it."""
+
+
+class DubAwayView(_View):
+    """Several phrases one after the other were not dubbed."""
+
+    since: float
+    """Seconds since the epoch."""
+    reason: FallbackReason
+    message: str
+    """What was said about the latest of them that was sent."""
+    phase: Literal["failing", "waiting", "returning"]
+    """waiting: no service is asked now, as each failed too often. returning: answers are in time again, and are heard
+    when several were in a row.
+    """
+    heard: Fallback
+    """What is heard instead."""
+
+
+class StreamAddresses(_View):
+    """Where one stream is published and watched. KEY stands where a key goes: the API never says one."""
+
+    publish: str
+    """RTMP, or RTMPS where MediaMTX has a certificate."""
+    obs_server: str
+    obs_stream_key: str
+    publish_srt: str
+    publish_whip: str
+    """The key goes with it as a bearer token."""
+    watch: str
+    """A page with a player."""
+    watch_hls: str
+    watch_rtmp: str
+    player: str
+    """HTML for a page of one's own: that player in a frame."""
+    publish_needs_key: bool
+    watch_needs_key: bool
+    """A viewer's, or `dubrelay keys link` instead of ?key=KEY."""
+
+
 class StreamView(_View):
     stream_id: str
     state: StreamState
@@ -110,11 +156,19 @@ class StreamView(_View):
     mode: Mode
     programme: Programme
     """What goes out, as the worker says; as it is wanted, where there is none."""
+    on_break: BreakView | None = None
+    """While `programme` is to be `break`, and an operator set it."""
+    dub_away: DubAwayView | None = None
     input_protocol: InputProtocol | None = None
+    input_ready: bool = False
+    """MediaMTX has it to show: of the latest look at its list, as `output_ready`."""
+    output_ready: bool = False
     worker: WorkerView | None = None
     delay_ms: float | None = None
     av_sync_ms: float | None = None
     destinations: list[DestinationView] = []
+    cost: float | None = None
+    """So far in this session, in whatever sts_client.cost_per_hour is; None without that."""
     recording: RecordingView = RecordingView()
     last_sequence: int = 0
     """Of the latest phrase: ask for `?after=` this one next time."""
@@ -127,6 +181,8 @@ class PhraseView(_View):
 
 
 class StreamList(_View):
+    instance_id: str = ""
+    """Of the orchestrator's process: another one counts the phrases of each stream anew."""
     streams: list[StreamView]
 
 
@@ -197,7 +253,9 @@ class StreamConfigChanged(StreamConfigView):
     """
 
 
-Action = Literal["config", "delete", "dub", "bypass", "silence", "restart", "destination", "recording"]
+Action = Literal[
+    "config", "delete", "dub", "bypass", "silence", "break", "restart", "destination", "stop", "start", "recording",
+]  # fmt: skip
 
 
 class Change(_View):
@@ -224,4 +282,5 @@ class AuditList(_View):
 
 class Me(_View):
     who: str
-    role: Role
+    role: Role | None
+    """null: a token is needed, and none was sent."""

@@ -91,7 +91,7 @@ class Phrases:
         self._sequence = 0
         self._context = Context()
         self._blocks: queue.Queue[tuple[int, Samples] | None] = queue.Queue(_QUEUE_BLOCKS)
-        self._fed_until = 0
+        self._fed_until = self._queued_until = 0
         self._listener = self._new_listener()
         self._closing = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -128,6 +128,9 @@ class Phrases:
             self._timeline.write_original(at, samples)
         self._fed_until = at + len(samples)
         self._measure("input", samples)
+        if self._desk.programme == "break":
+            return
+        self._queued_until = self._fed_until
         try:
             self._blocks.put_nowait((at, samples))
         except queue.Full:
@@ -142,6 +145,8 @@ class Phrases:
             self._timeline.put_on(self._desk.programme)
         if not self._desk.speaks_as(before):
             self._context = Context()
+        if self._desk.programme == "break" != before.programme:
+            self.paused()
 
     @property
     def programme(self) -> Programme:
@@ -188,7 +193,7 @@ class Phrases:
 
     @property
     def queue_ms(self) -> float:
-        return seconds(max(0, self._fed_until - self._listener.heard_until)) * 1000
+        return seconds(max(0, self._queued_until - self._listener.heard_until)) * 1000
 
     def close(self) -> None:
         self._closing.set()
@@ -219,6 +224,8 @@ class Phrases:
                     self._begin(span)
 
     def _begin(self, span: Span) -> None:
+        if self._desk.programme == "break":
+            return
         sequence, self._sequence = self._sequence, self._sequence + 1
         with self._lock:
             phrase = self._phrases[sequence] = _Phrase(span, self._desk, self._now())

@@ -41,7 +41,7 @@ Listening.audio.addEventListener("ended", () => Listening.stop());
 
 async function fetched(path) {
   const answer = await fetch(path, {cache: "no-store", headers: headers()});
-  if (!answer.ok) throw new Refusal((await answer.json()).error?.message ?? `answered ${answer.status}`);
+  if (!answer.ok) throw new Refusal((await answer.json()).error?.message ?? `answered ${answer.status}`, answer.status);
   return answer.blob();
 }
 
@@ -64,16 +64,11 @@ class Phrases {
       this.attempt(() => this.takeAway("trace.zip?minutes=10", `${this.name}-10-minutes.zip`)));
   }
 
-  // A new run of the orchestrator counts from one again.
-  forget() {
-    this.kept = [];
-    this.sequence = 0;
-  }
-
-  add({sequence, phrase}) {
+  add(view) {
+    const {sequence, phrase} = view;
     if (sequence <= this.sequence) return;
     this.sequence = sequence;
-    this.kept = [...this.kept, phrase].slice(-SHOWN);
+    this.kept = [...this.kept, view].slice(-SHOWN);
     const list = this.table.querySelector("table");
     const body = element("tbody", {}, this.row(phrase));
     list.tHead.after(body);
@@ -85,8 +80,8 @@ class Phrases {
   // "12 of 13"; empty where nobody spoke.
   onTime(delayMs) {
     const since = Date.now() / 1000 - 60 - (delayMs ?? 0) / 1000;
-    const recent = this.kept.filter(phrase => phrase.started_at > since && phrase.status !== "no_speech");
-    return recent.length ? `${recent.filter(phrase => phrase.status === "dubbed").length} of ${recent.length}` : "";
+    const recent = this.kept.map(view => view.phrase).filter(one => one.started_at > since && one.status !== "no_speech");
+    return recent.length ? `${recent.filter(one => one.status === "dubbed").length} of ${recent.length}` : "";
   }
 
   row(phrase) {

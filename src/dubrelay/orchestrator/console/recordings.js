@@ -2,8 +2,8 @@
 // What was recorded of a stream's output, and whether it is being recorded now.
 
 const RECORDING_STATES = {
-  off: ["idle", "not recorded"], waiting: ["starting", "to be recorded"], recording: ["running", "recording"],
-  full: ["degraded", "recording stopped: full"], failing: ["degraded", "recording fails"],
+  off: ["idle", "not recorded"], waiting: ["warn", "to be recorded"], recording: ["good", "recording"],
+  full: ["bad", "recording stopped: full"], failing: ["bad", "recording fails"],
 };
 const LIST_EVERY_MS = 5000;
 
@@ -32,12 +32,10 @@ class Recordings {
   show({state, message, since}) {
     const [kind, words] = RECORDING_STATES[state] ?? ["idle", state], pill = this.part("state");
     pill.className = `state ${kind}`;
-    pill.textContent = words;
+    setText(pill, words);
     pill.title = since ? `since ${new Date(since * 1000).toLocaleString()}` : "";
-    this.part("message").textContent = message;
-    const button = this.part("switch");
-    button.setAttribute("aria-pressed", String(state !== "off"));
-    button.textContent = state === "off" ? "Record" : "Stop recording";
+    setText(this.part("message"), message);
+    setText(this.part("switch"), state === "off" ? "Record" : "Stop recording");
   }
 
   async switch() {

@@ -1,0 +1,36 @@
+"use strict";
+// Buttons that copy a stream's addresses. Without https a browser gives a page no clipboard: then the text is shown,
+// selected, and copied the old way where that works.
+
+const COPIED = {publish: "publish URL", watch: "watch URL", player: "player snippet"};
+
+async function copyButtons(row, base) {
+  const addresses = await ask(`${base}/addresses`);
+  const field = element("input", {readOnly: true, hidden: true, className: "copied"});
+  const said = element("span", {className: "dim"});
+  said.setAttribute("role", "status");
+  const buttons = Object.entries(COPIED).map(([name, label]) => {
+    const button = element("button", {type: "button", className: "quiet"}, `Copy ${label}`);
+    button.addEventListener("click", async () => {
+      const done = await copy(addresses[name], field);
+      field.setAttribute("aria-label", label);
+      const key = addresses[name].includes("KEY") ? "; a key goes where KEY stands" : "";
+      said.textContent = (done ? `The ${label} is copied` : "Copy what is selected, with Ctrl+C") + key;
+    });
+    return button;
+  });
+  row.replaceChildren(...buttons, field, said);
+}
+
+async function copy(text, field) {
+  field.hidden = true;
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch (error) {
+    field.value = text;
+    field.hidden = false;
+    field.select();
+    return document.execCommand("copy");
+  }
+}
