@@ -11,8 +11,9 @@ pytestmark = pytest.mark.unit
 
 A, B, C, D = (Entry(f"rtmp://{name}/app#key") for name in "abcd")
 LISTS = st.lists(st.sampled_from([A, B, C, D, *(Entry(f"srt://{n}:1") for n in range(6))]), unique=True, max_size=8)
-SHORT, LONG = ({"record": True, "recordSegmentDuration": length} for length in ("10s", "10m0s"))
-RECORDS = st.sampled_from([None, SHORT, LONG])
+SHORT, LONG = ({"record": True, "recordPath": "/r", "recordSegmentDuration": length} for length in ("10s", "10m0s"))
+OFF = {**SHORT, "record": False}
+RECORDS = st.sampled_from([OFF, SHORT, LONG])
 
 
 def after(seen: Seen, todo: Change | None) -> Seen:
@@ -26,8 +27,8 @@ def after(seen: Seen, todo: Change | None) -> Seen:
     return Seen(seen.available, exact=True, ours=todo.kind == "add" or seen.ours, entries=entries, record=record)
 
 
-def is_recorded(seen: Seen) -> Record | None:
-    return {key: seen.record[key] for key in SHORT} if seen.record.get("record") else None
+def is_recorded(seen: Seen) -> Record:
+    return {key: seen.record[key] for key in SHORT} if seen.record.get("record") else OFF
 
 
 @given(
@@ -36,7 +37,7 @@ def is_recorded(seen: Seen) -> Record | None:
     written=st.booleans(),
 )
 def test_whatever_is_wanted_next_is_there_after_one_call_and_nothing_else_was_touched(
-    steps: list[tuple[list[Entry], Record | None, bool]], lost: set[int], written: bool
+    steps: list[tuple[list[Entry], Record, bool]], lost: set[int], written: bool
 ) -> None:
     """`lost`: before that step MediaMTX was started anew. `written`: its file has the path by its own name."""
     fresh = Seen(available=False, exact=written)
@@ -67,16 +68,23 @@ def test_whatever_is_wanted_next_is_there_after_one_call_and_nothing_else_was_to
 def test_a_path_that_is_not_there_is_waited_for() -> None:
     assert change([A], SHORT, None) is None
     assert change([A], SHORT, Seen(available=False, exact=False)) is None
-    assert change([A], None, Seen(available=True, exact=False)) == Change("add", (A,), NOT_RECORDED)
+    assert change([A], OFF, Seen(available=True, exact=False)) == Change("add", (A,))
     assert change([], SHORT, Seen(available=True, exact=False)) == Change("add", (), SHORT)
 
 
 def test_a_destination_that_comes_leaves_the_recording_alone_and_the_other_way_round() -> None:
     seen = Seen(True, True, True, (A,), SHORT)
     assert change([A, B], SHORT, seen) == Change("patch", (A, B), None)
-    assert change([A], None, seen) == Change("patch", None, NOT_RECORDED)
-    assert change([], None, seen) == Change("delete")
+    assert change([A], OFF, seen) == Change("patch", None, NOT_RECORDED)
+    assert change([], OFF, seen) == Change("delete")
+
+
+def test_what_somebody_else_records_elsewhere_goes_on_being_recorded_until_it_is_to_be_here() -> None:
+    theirs = Seen(True, True, False, (), {"record": True, "recordPath": "/theirs", "recordSegmentDuration": "1h0m0s"})
+    assert change([], OFF, theirs) is None
+    assert change([A], OFF, theirs) == Change("patch", (A,))
+    assert change([], LONG, theirs) == Change("patch", None, LONG)
 
 
 def test_places_that_do_nothing_go_when_nothing_is_sent() -> None:
-    assert change([A, C], None, Seen(False, True, True, (A, NOTHING, C))) == Change("patch", (A, C))
+    assert change([A, C], OFF, Seen(False, True, True, (A, NOTHING, C))) == Change("patch", (A, C))

@@ -106,18 +106,18 @@ def test_a_directory_that_cannot_be_made_is_a_failure_in_words(tmp_path: Path) -
         "failing",
         f"nothing can be recorded in {tmp_path}/file/recordings: Not a directory",
     )
-    assert scene.recorder.record_of("x") is None
+    assert not scene.recorder.record_of("x")["record"]
 
 
 def test_nothing_is_recorded_before_the_disk_was_looked_at_or_when_it_is_full(scene_in: Callable[..., Scene]) -> None:
     scene = scene_in(segment_s=90, min_free_mb=100_000_000)
-    assert scene.recorder.record_of("x") is None
+    assert not scene.recorder.record_of("x")["record"]
     assert scene.look()[0] == "full"
-    assert scene.recorder.record_of("x") is None
+    assert not scene.recorder.record_of("x")["record"]
     scene = scene_in(segment_s=90)
     scene.look()
     record = scene.recorder.record_of("x")
-    assert record is not None
+    assert record["record"]
     assert record["recordPath"] == f"{scene.settings.recordings_dir}/%path/%Y-%m-%dT%H-%M-%S-%f%z"
     assert (record["recordSegmentDuration"], record["recordDeleteAfter"]) == ("1m30s", "")
 
@@ -179,6 +179,22 @@ def test_captions_that_are_there_are_not_written_again_from_what_is_left(scene_i
     scene.recorder = scene.new()
     scene.look()
     assert captions_in(scene) == {first: before}
+
+
+def test_captions_that_could_not_be_written_are_written_later(scene_in: Callable[..., Scene]) -> None:
+    scene = scene_in()
+    first = scene.write(40, changed_ago_s=10)
+    scene.write(10)
+    scene.say(30)
+    in_the_way = scene.own / f".{first}.es.vtt.tmp"
+    in_the_way.mkdir()
+    scene.look()
+    assert captions_in(scene) == {}
+    assert "Is a directory" in scene.recorder.looked.uncaptioned
+    in_the_way.rmdir()
+    scene.look()
+    assert list(captions_in(scene)) == [first]
+    assert scene.recorder.looked.uncaptioned == ""
 
 
 def test_without_captions_nothing_is_kept(scene_in: Callable[..., Scene]) -> None:

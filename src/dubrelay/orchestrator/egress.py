@@ -23,7 +23,7 @@ from dubrelay.destination import Target
 from dubrelay.orchestrator.delivery import Delivery, Sighting
 from dubrelay.orchestrator.forward import NOTHING, Entry
 from dubrelay.orchestrator.mediamtx import ControlApi, MediaMtxError, MediaPath, stream_of
-from dubrelay.orchestrator.outpath import Change, Record, Seen, change
+from dubrelay.orchestrator.outpath import NOT_RECORDED, Change, Record, Seen, change
 from dubrelay.orchestrator.own_address import is_own_address
 from dubrelay.wire.streams import DestinationView
 
@@ -71,10 +71,10 @@ class Egress:
         api: ControlApi,
         destinations_of: Callable[[str], Sequence[Destination]],
         is_stopped: Callable[[str, str], bool] = lambda _, __: False,
-        record_of: Callable[[str], Record | None] = lambda _: None,
+        record_of: Callable[[str], Record] = lambda _: NOT_RECORDED,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`record_of`: how a stream's output is to be recorded; None: not at all."""
+        """`record_of`: how a stream's output is to be recorded."""
         self._settings = settings
         self._api = api
         self._destinations_of = destinations_of
@@ -125,10 +125,10 @@ class Egress:
                     self._note_delivery(stream_id, outlet, None)
             return
         outs = {stream[0]: path for path in paths if (stream := stream_of(path.name)) and stream[1] == "out"}
-        records = {id_: record for id_ in in_session if (record := self._record_of(id_)) is not None}
+        recorded = [stream_id for stream_id in in_session if self._record_of(stream_id)["record"]]
         exact = [stream_id for stream_id, path in outs.items() if path.is_exact]
         results = await asyncio.gather(
-            *(self._settle(id_, outs.get(id_), records.get(id_)) for id_ in {*self._outlets, *records, *exact}),
+            *(self._settle(stream_id, outs.get(stream_id)) for stream_id in {*self._outlets, *recorded, *exact}),
             return_exceptions=True,
         )
         failures = [result for result in results if isinstance(result, BaseException)]
@@ -193,7 +193,7 @@ class Egress:
         for outlet in self._outlets.pop(stream_id).values():
             self._log(stream_id, outlet).info("destination_ended", state=outlet.delivery.state)
 
-    async def _settle(self, stream_id: str, path: MediaPath | None, record: Record | None) -> None:
+    async def _settle(self, stream_id: str, path: MediaPath | None) -> None:
         outlets = list(self._outlets.get(stream_id, {}).values())
         seen, sightings = None, {}
         if path is not None:
@@ -210,7 +210,7 @@ class Egress:
             if outlet.entry not in sightings and not outlet.twin and not outlet.stopped:
                 await self._check(outlet)
         wanted = [outlet.entry for outlet in outlets if not (outlet.stopped or outlet.held_back)]
-        todo = change(wanted, record, seen)
+        todo = change(wanted, self._record_of(stream_id), seen)
         if todo is not None and path is not None:
             await self._do(todo, path)
         for outlet in outlets:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from dubrelay.orchestrator.forward import Entry, placed
 
 Record = Mapping[str, Any]
-"""Settings of a path that begin with `record`, as MediaMTX's Control API says them."""
+"""Settings of a path that begin with `record`, as MediaMTX's Control API says them; `record` is whether it is to be."""
 NOT_RECORDED: Record = {"record": False}
 
 
@@ -45,25 +45,24 @@ class Change:
     record: Record | None = None
 
 
-def change(wanted: Sequence[Entry], record: Record | None, seen: Seen | None) -> Change | None:
-    """None: all is as it should be, or nothing can be done yet.
-
-    `record` None: it is not to be recorded. `seen` None: MediaMTX has no such path.
-    """
+def change(wanted: Sequence[Entry], record: Record, seen: Seen | None) -> Change | None:
+    """None: all is as it should be, or nothing can be done yet. `seen` None: MediaMTX has no such path."""
     if seen is None:
         return None
-    if not wanted and record is None and seen.ours:
+    if not wanted and not record["record"] and seen.ours:
         return Change("delete")
     if not seen.exact:
-        needed = seen.available and (wanted or record is not None)
-        return Change("add", tuple(wanted), record or NOT_RECORDED) if needed else None
+        needed = seen.available and (wanted or record["record"])
+        return Change("add", tuple(wanted), record if record["record"] else None) if needed else None
     entries = placed(wanted, seen.entries if seen.available else ())
     new_entries = None if entries == seen.entries else entries
     new_record = _record_change(record, seen.record)
     return None if new_entries is None and new_record is None else Change("patch", new_entries, new_record)
 
 
-def _record_change(wanted: Record | None, seen: Record) -> Record | None:
-    if wanted is None:
-        return NOT_RECORDED if seen.get("record") else None
-    return None if all(seen.get(key) == value for key, value in wanted.items()) else wanted
+def _record_change(wanted: Record, seen: Record) -> Record | None:
+    """What somebody else has recorded to another place goes on being recorded, until we are to record it."""
+    if wanted["record"]:
+        return None if all(seen.get(key) == value for key, value in wanted.items()) else wanted
+    ours = seen.get("record") and seen.get("recordPath") == wanted.get("recordPath")
+    return NOT_RECORDED if ours else None

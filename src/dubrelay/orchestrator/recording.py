@@ -10,7 +10,6 @@ import asyncio
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from dubrelay import logs
@@ -59,6 +58,8 @@ class Looked:
     deleted: Sequence[Segment] = ()
     ready: bool = False
     """The directory is there, for its owner only."""
+    uncaptioned: str = ""
+    """Why captions could not be written."""
 
 
 class Recorder:
@@ -99,10 +100,9 @@ class Recorder:
                 return
             await asyncio.sleep(_LAST_LOOK_S)
 
-    def record_of(self, stream_id: str) -> Record | None:
-        """How its output is to be recorded now; None: not at all."""
-        may = self.looked.ready and not self.looked.full
-        return self._record if may and self._wants(stream_id) else None
+    def record_of(self, stream_id: str) -> Record:
+        """How its output is to be recorded now."""
+        return {**self._record, "record": self._may(stream_id)}
 
     def listed(self, paths: Sequence[MediaPath] | None, in_session: Collection[str]) -> None:
         """`paths` is MediaMTX's list, None when it cannot be read; `in_session` are stream ids."""
@@ -111,7 +111,7 @@ class Recorder:
             del self._recorded[stream_id]
         for stream_id in in_session:
             one = self._recorded.setdefault(stream_id, _Recorded(RecordingView(since=time.time())))
-            if stream_id not in there or self.record_of(stream_id) is None:
+            if stream_id not in there or not self._may(stream_id):
                 one.out_since = None
             elif one.out_since is None:
                 one.out_since = self._clock()
@@ -134,6 +134,9 @@ class Recorder:
     def total_bytes(self) -> int:
         return sum(segment.size for segment in self.looked.segments)
 
+    def _may(self, stream_id: str) -> bool:
+        return self.looked.ready and not self.looked.full and self._wants(stream_id)
+
     async def look(self) -> None:
         """Deletes what is too much, writes the captions of what has ended, and knows then how things are."""
         new, self._new = self._new, {}
@@ -144,10 +147,13 @@ class Recorder:
                 self._new[stream_id] = kept
         if not self.directory.exists() and not any(map(self._wants, self._recorded)):
             return
-        self.looked = await asyncio.to_thread(self._look, {id_: new[id_] for id_ in wanted}, self.looked.full, now)
+        before = self.looked
+        self.looked = await asyncio.to_thread(self._look, {id_: new[id_] for id_ in wanted}, before.full, now)
         for segment in self.looked.deleted:
             logs.get().info("recording_deleted", streamId=segment.stream_id, file=segment.name, bytes=segment.size)
             self._on_deleted()
+        if self.looked.uncaptioned and self.looked.uncaptioned != before.uncaptioned:
+            logs.get().error("captions_not_written", error=self.looked.uncaptioned)
         if (why := self._why()) != self._told:
             self._told = why
             if why:
@@ -166,33 +172,36 @@ class Recorder:
         except OSError as e:
             return Looked(problem=f"nothing can be recorded in {self.directory}: {e.strerror or e}")
         left = [s for s in found if s not in verdict.delete and s not in nothing]
-        if self.limits.captions:
-            with suppress(OSError):  # such as a full disk: what is to be written is still known at the next look
-                self._caption(left, new, now)
-        return Looked(left, verdict.full, deleted=verdict.delete, ready=True)
+        uncaptioned = self._caption(left, new, now) if self.limits.captions else ""
+        return Looked(left, verdict.full, deleted=verdict.delete, ready=True, uncaptioned=uncaptioned)
 
-    def _caption(self, found: Iterable[Segment], new: dict[str, list[Said]], now: float) -> None:
+    def _caption(self, found: Iterable[Segment], new: dict[str, list[Said]], now: float) -> str:
+        """Why some could not be written: they are tried again at the next look. Empty: all is well."""
         by_stream: dict[str, list[Segment]] = {stream_id: [] for stream_id in (*self._journals, *new)}
         for segment in found:
             by_stream.setdefault(segment.stream_id, []).append(segment)
+        problem = ""
         for stream_id, its in by_stream.items():
-            journal = self._journal(stream_id)
-            if stream_id in new:
-                journal.add(new[stream_id])
-            for segment in its:
-                if not segment.open and (stream_id, segment.name) not in self._captioned:
-                    self._write_captions(segment, journal)
-                    self._captioned.add((stream_id, segment.name))
-            growing = [segment.start for segment in its if segment.open]
-            journal.forget_before(min([*growing, now - _REMEMBER_S]))
+            try:
+                self._caption_stream(stream_id, its, new.get(stream_id, []), now)
+            except OSError as e:
+                problem = f"{folder(self.directory, stream_id)}: {e.strerror or e}"
         self._captioned &= {(segment.stream_id, segment.name) for its in by_stream.values() for segment in its}
+        return problem
 
-    def _journal(self, stream_id: str) -> Journal:
-        if stream_id not in self._journals:
-            journal = Journal(folder(self.directory, stream_id))
+    def _caption_stream(self, stream_id: str, its: Sequence[Segment], new: Sequence[Said], now: float) -> None:
+        journal = self._journals.get(stream_id)
+        if journal is None:
+            journal = self._journals[stream_id] = Journal(folder(self.directory, stream_id))
             journal.load()
-            self._journals[stream_id] = journal
-        return self._journals[stream_id]
+        if new:
+            journal.add(new)
+        for segment in its:
+            if not segment.open and (stream_id, segment.name) not in self._captioned:
+                self._write_captions(segment, journal)
+                self._captioned.add((stream_id, segment.name))
+        growing = [segment.start for segment in its if segment.open]
+        journal.forget_before(min([*growing, now - _REMEMBER_S]))
 
     def _write_captions(self, segment: Segment, journal: Journal) -> None:
         """Those that are there stay: most of what was said in the segment may be forgotten since."""
@@ -235,7 +244,6 @@ class Recorder:
 def _record(settings: Settings) -> Record:
     """Deleting is ours: MediaMTX knows an age, no size."""
     return {
-        "record": True,
         "recordPath": record_path(settings.recordings_dir),
         "recordFormat": "fmp4",
         "recordPartDuration": _PART,

@@ -59,11 +59,11 @@ class Card {
     this.root = byId("card").content.firstElementChild.cloneNode(true);
     this.root.setAttribute("aria-label", `Stream ${this.id}`);
     this.phrases = new Phrases(this.part("phrases"), this.base);
-    this.recordings = new Recordings(this.part("recordings"), this.id, this.base);
     this.part("name").textContent = this.id;
     this.controls = new Controls(this.part("controls"), this.id, this.base);
     this.audit = new Audit(this.part("audit"), this.base);
     this.destinations = new Destinations(this.part("destinations"), this.base, action => this.controls.report(action));
+    this.recordings = new Recordings(this.part("recordings"), this.id, this.base, wanted => this.controls.put(wanted));
     this.part("charts").addEventListener("toggle", () => this.drawCharts());
     this.update(view);
     this.catchUp();

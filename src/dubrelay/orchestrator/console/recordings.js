@@ -17,13 +17,15 @@ function length(wholeSeconds) {
 }
 
 class Recordings {
-  constructor(root, id, base) {
+  constructor(root, id, base, put) {
     this.root = root;
     this.id = id;
     this.base = base;
+    this.put = put;   // sets settings of the stream
+    this.recorded = false;   // or to be
     this.rows = new Map();   // file -> what its row was made of, and the row
     this.part("switch").hidden = !steers;
-    this.part("switch").addEventListener("click", () => this.attempt(() => this.switch()));
+    this.part("switch").addEventListener("click", () => this.attempt(() => this.put({record: !this.recorded})));
     root.addEventListener("toggle", () => this.list());
   }
 
@@ -35,12 +37,8 @@ class Recordings {
     setText(pill, words);
     pill.title = since ? `since ${new Date(since * 1000).toLocaleString()}` : "";
     setText(this.part("message"), message);
-    setText(this.part("switch"), state === "off" ? "Record" : "Stop recording");
-  }
-
-  async switch() {
-    const now = await ask(`${this.base}/config`);
-    await tell(`${this.base}/config`, "PUT", {...now.api, record: !now.inForce.record});
+    this.recorded = state !== "off";
+    setText(this.part("switch"), this.recorded ? "Stop recording" : "Record");
   }
 
   async list() {
