@@ -169,13 +169,14 @@ def test_captions_are_there_once_a_recording_has_ended_also_after_a_restart(scen
 def test_captions_that_are_there_are_not_written_again_from_what_is_left(scene_in: Callable[..., Scene]) -> None:
     """The last phrase of one recording is the first of the next, and is still known."""
     scene = scene_in()
-    first = scene.write(40, changed_ago_s=10)
-    scene.write(10)
-    scene.say(30)
-    scene.say(11)
+    first = scene.write(80, changed_ago_s=40)
+    scene.write(40)
+    scene.say(70)
+    scene.say(41)
     scene.look()
     before = captions_in(scene)[first]
     assert before.count("Hola.") == 2
+    assert (scene.own / JOURNAL).read_text("utf-8").count("Hola.") == 1
     scene.recorder = scene.new()
     scene.look()
     assert captions_in(scene) == {first: before}
