@@ -42,6 +42,7 @@ from dubrelay.orchestrator.store import FILE_NAME, Store
 from dubrelay.orchestrator.stream_config_api import config_routes
 from dubrelay.orchestrator.streamconfigs import StreamConfigs
 from dubrelay.orchestrator.supervisor import Supervisor
+from dubrelay.orchestrator.traces import trace_routes
 from dubrelay.trust import server_context
 from dubrelay.wire.streams import PhraseView
 
@@ -67,7 +68,7 @@ def build_app(
     metrics, events, costs = OrchestratorMetrics(), Events(), Costs(settings.sts_client.cost_per_hour)
     media = ControlApi(settings.mediamtx.api_url, secret)
     configs = StreamConfigs(settings, Store(settings.paths.state_dir / FILE_NAME))
-    egress = Egress(settings, media, lambda stream_id: configs.of(stream_id).destinations)
+    egress = Egress(settings, media, lambda stream_id: configs.of(stream_id).destinations, configs.is_stopped)
 
     def on_phrase(stream_id: str, view: PhraseView) -> None:
         costs.phrase(stream_id, reconciler.streams[stream_id].machine.run_id, view.phrase, time.monotonic())
@@ -113,7 +114,7 @@ def build_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        running = [asyncio.create_task(reconciler.run()), asyncio.create_task(egress.run())]
+        running = [asyncio.create_task(job) for job in (reconciler.run(), egress.run(), configs.end_breaks())]
         for task in running:
             task.add_done_callback(lambda task: _end_with(task, app, reconciler))
         running.append(asyncio.create_task(alerts.run()))
@@ -137,6 +138,7 @@ def build_app(
     app.include_router(api_routes(settings, configs, reconciler, metrics, egress, costs, events))
     app.include_router(alert_routes(alerts))
     app.include_router(preview_routes(preview))
+    app.include_router(trace_routes(settings.paths))
     app.include_router(page_routes())
     app.include_router(config_routes(settings, configs, reconciler))
     app.include_router(destination_routes(egress, configs))
