@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from asyncio.subprocess import Process
+from collections import Counter
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from importlib import resources
 from typing import Any
 
 import psutil
@@ -19,7 +22,7 @@ from dubrelay import config
 from dubrelay.orchestrator.preview import HLS_JS_PATH
 from dubrelay.orchestrator.supervisor import WorkerProcess
 from dubrelay.wire.streams import StreamDetails
-from fake_mediamtx import FakeMediaMtx
+from fake_mediamtx import FakeMediaMtx, path_item
 from media import free_port
 from running_orchestrator import RunningOrchestrator
 from waiting import wait_for
@@ -317,6 +320,18 @@ def test_the_page_stands_alone(orchestrator: RunningOrchestrator) -> None:
     assert "unsafe" not in answer.headers["content-security-policy"]
 
 
+def test_no_two_scripts_of_the_page_declare_the_same_name() -> None:
+    """They share one scope: the second one to do so would not be run at all."""
+    declared = Counter(
+        name
+        for script in resources.files("dubrelay.orchestrator").joinpath("console").iterdir()
+        if script.name.endswith(".js")
+        for name in re.findall(r"^(?:async )?(?:const|let|var|function|class) (\w+)", script.read_text("utf-8"), re.M)
+    )
+    assert declared["showAlerts"] == 1
+    assert [name for name, count in declared.items() if count > 1] == []
+
+
 def test_at_the_end_every_worker_is_stopped(fake: FakeMediaMtx) -> None:
     with RunningOrchestrator(settings_for(fake, stop_timeout_s=0.5)) as orchestrator:
         pids = []
@@ -400,7 +415,17 @@ def test_the_last_hour_and_the_captions_of_a_stream(orchestrator: RunningOrchest
         assert orchestrator.http.get(f"/v1/streams/nobody/{path}").status_code == 404
 
 
-def test_a_preview_of_what_is_not_there_is_404_or_503(orchestrator: RunningOrchestrator) -> None:
+def test_a_stream_says_which_of_its_sides_can_be_shown(fake: FakeMediaMtx, orchestrator: RunningOrchestrator) -> None:
+    fake.publish("x", "a1")
+    stream = orchestrator.wait_state("x", "running")
+    assert (stream.input_ready, stream.output_ready) == (True, False)
+    fake.paths.append(path_item("live/x/out", "w1"))
+    wait_for(lambda: orchestrator.get("/v1/streams/x")["outputReady"], 10, "the output to be ready")
+    fake.leave("x")
+    wait_for(lambda: not orchestrator.get("/v1/streams/x")["inputReady"], 10, "the input to be gone")
+
+
+def test_a_preview_of_what_is_not_there_is_refused_in_words(orchestrator: RunningOrchestrator) -> None:
     for path, status in {
         "x/preview/in/index.m3u8": 503,
         "x/preview/in/..%2f..%2fconfig.m3u8": 404,

@@ -22,7 +22,7 @@ from dubrelay.orchestrator.reconcile import Reconciler
 from dubrelay.orchestrator.refused import Refused
 from dubrelay.orchestrator.stream_config_api import StreamIdInPath
 from dubrelay.orchestrator.streamconfigs import StreamConfigs
-from dubrelay.wire.streams import STREAMS_PATH, History, Me, StreamAddresses, StreamDetails, StreamList
+from dubrelay.wire.streams import ME_PATH, STREAMS_PATH, History, Me, StreamAddresses, StreamDetails, StreamList
 
 
 def streams_of(reconciler: Reconciler, egress: Egress, costs: Costs) -> StreamList:
@@ -108,7 +108,7 @@ def api_routes(
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "TOO_MANY", str(e)) from e
         return StreamingResponse(listener, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
-    @routes.get("/v1/me", tags=["streams"])
+    @routes.get(ME_PATH, tags=["streams"])
     async def me(request: Request) -> Me:
         """Whose token it is that was sent, and what it may."""
         return Me(who=request.state.who, role=request.state.role)

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 
 from dubrelay import logs
 from dubrelay.config import Settings
+from dubrelay.connections import BACKLOG, Connection, allow_files
 from dubrelay.listening import listening
 from dubrelay.orchestrator.access import rules_of
 from dubrelay.orchestrator.alerts import Alerts, alert_routes
@@ -128,7 +129,13 @@ def build_app(
             await media.close()
             await preview.close()
 
-    app = FastAPI(title="dubrelay orchestrator", lifespan=lifespan)
+    app = FastAPI(
+        title="dubrelay orchestrator",
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's pages run scripts of strangers, which could do here whatever our page can
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     per_minute = settings.access.failures_per_minute
     rules = rules_of(settings, secret, lambda stream_id: configs.of(stream_id).readers or settings.access.readers)
     asked = Asked(rules, keys, Failures(per_minute), metrics)
@@ -172,12 +179,18 @@ async def _invalid_request(_: Request, error: Exception) -> JSONResponse:
     return _error(HTTPStatus.BAD_REQUEST, "INVALID_INPUT", f"{where}: {problem['msg']}")
 
 
+class OrchestratorConnection(Connection):
+    streams = True
+
+
 def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     """ConfigError when the certificate is of no use."""
     orchestrator = settings.orchestrator
     tls = server_context("orchestrator", orchestrator.tls_cert, orchestrator.tls_key)
     return uvicorn.Config(
         app,
+        http=OrchestratorConnection,
+        backlog=BACKLOG,
         host=orchestrator.host,
         port=orchestrator.port,
         log_config=None,
@@ -196,6 +209,7 @@ def serve(settings: Settings) -> None:
     """
     keys = Keys(file_of(settings.paths))
     require_token(settings.orchestrator, keys)
+    allow_files()
     server_socket = listening("orchestrator", settings.orchestrator.host, settings.orchestrator.port)
     with server_socket, _terminated_quietly():
         app = build_app(settings, keys=keys)

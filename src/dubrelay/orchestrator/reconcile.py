@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from dubrelay import logs
 from dubrelay.config import Settings
 from dubrelay.orchestrator.egress import Egress
+from dubrelay.orchestrator.keys import Side
 from dubrelay.orchestrator.live import LiveStream
 from dubrelay.orchestrator.mediamtx import ControlApi, MediaMtxError, MediaPath, PathSource, stream_of
 from dubrelay.orchestrator.plan import Unsupported, asked_in, plan_for
@@ -24,6 +25,7 @@ from dubrelay.wire.streams import PhraseView
 IDLE_SHOWN_S = 300.0
 """How long a stream that has ended is still shown, with its last phrases."""
 HINTS_KEPT = 256
+SIDES: tuple[Side, ...] = ("in", "out")
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class Reconciler:
         else:
             self._note(None)
             self._apply(sources)
+            self._note_sides(paths)
         for live in list(self.streams.values()):
             live.decide()
             live.look()
@@ -162,6 +165,11 @@ class Reconciler:
                 live.machine.unlisted(time.monotonic())
         machines = [live.machine for live in self.streams.values()]
         give_places(machines, self._settings.orchestrator.max_streams, time.monotonic())
+
+    def _note_sides(self, paths: list[MediaPath]) -> None:
+        there = {stream_of(path.name) for path in paths if path.available}
+        for stream_id, live in self.streams.items():
+            live.sides = frozenset(side for side in SIDES if (stream_id, side) in there)
 
     def _reconfigured(self, stream_id: str) -> None:
         if (live := self.streams.get(stream_id)) is not None:

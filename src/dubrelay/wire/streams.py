@@ -15,6 +15,7 @@ StreamState = Literal["idle", "starting", "running", "grace", "stopping", "degra
 DestinationState = Literal["connecting", "forwarding", "stalled", "refused", "unreachable", "stopped"]
 
 STREAMS_PATH = "/v1/streams"
+ME_PATH = "/v1/me"
 
 
 class _View(BaseModel):
@@ -52,27 +53,6 @@ class DestinationList(_View):
     destinations: list[DestinationView]
 
 
-class StreamAddresses(_View):
-    """Where one stream is published and watched. KEY stands where a key goes: the API never says one."""
-
-    publish: str
-    """RTMP, or RTMPS where MediaMTX has a certificate."""
-    obs_server: str
-    obs_stream_key: str
-    publish_srt: str
-    publish_whip: str
-    """The key goes with it as a bearer token."""
-    watch: str
-    """A page with a player."""
-    watch_hls: str
-    watch_rtmp: str
-    player: str
-    """HTML for a page of one's own: that player in a frame."""
-    publish_needs_key: bool
-    watch_needs_key: bool
-    """A viewer's, or `dubrelay keys link` instead of ?key=KEY."""
-
-
 class BreakView(_View):
     """Seconds since the epoch."""
 
@@ -97,6 +77,27 @@ class DubAwayView(_View):
     """What is heard instead."""
 
 
+class StreamAddresses(_View):
+    """Where one stream is published and watched. KEY stands where a key goes: the API never says one."""
+
+    publish: str
+    """RTMP, or RTMPS where MediaMTX has a certificate."""
+    obs_server: str
+    obs_stream_key: str
+    publish_srt: str
+    publish_whip: str
+    """The key goes with it as a bearer token."""
+    watch: str
+    """A page with a player."""
+    watch_hls: str
+    watch_rtmp: str
+    player: str
+    """HTML for a page of one's own: that player in a frame."""
+    publish_needs_key: bool
+    watch_needs_key: bool
+    """A viewer's, or `dubrelay keys link` instead of ?key=KEY."""
+
+
 class StreamView(_View):
     stream_id: str
     state: StreamState
@@ -116,6 +117,9 @@ class StreamView(_View):
     """While `programme` is to be `break`, and an operator set it."""
     dub_away: DubAwayView | None = None
     input_protocol: InputProtocol | None = None
+    input_ready: bool = False
+    """MediaMTX has it to show: of the latest look at its list, as `output_ready`."""
+    output_ready: bool = False
     worker: WorkerView | None = None
     delay_ms: float | None = None
     av_sync_ms: float | None = None
@@ -234,4 +238,5 @@ class AuditList(_View):
 
 class Me(_View):
     who: str
-    role: Role
+    role: Role | None
+    """null: a token is needed, and none was sent."""

@@ -90,7 +90,8 @@ class Card {
 
   watch() {
     for (const side of ["in", "out"]) {
-      if (WATCHED.has(this.view.state) && !this.players[side]) {
+      const wanted = WATCHED.has(this.view.state) && (side === "in" ? this.view.inputReady : this.view.outputReady);
+      if (wanted && !this.players[side]) {
         const figure = this.root.querySelector(`[data-side=${side}]`);
         this.players[side] = new Player(figure, `${this.base}/preview/${side}/index.m3u8`, headers);
         if (Meters.context) this.players[side].meter();
@@ -241,7 +242,9 @@ async function begin() {
   byId("login").hidden = true;
   byId("leave").hidden = !token;
   try {
-    steers = (await ask("/v1/me")).role !== "viewer";
+    const {role} = await ask("/v1/me");
+    if (role === null) { askForToken(); return; }
+    steers = role !== "viewer";
   } catch (error) {
     if (error instanceof Refusal) return;
   }
