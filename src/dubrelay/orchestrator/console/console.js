@@ -192,7 +192,6 @@ function heard(event, data) {
     instance = data.instanceId;
     show(data.streams);
   }
-  if (event === "streams") show(data.streams);
   if (event === "alerts") showAlerts(data);
   if (event === "phrase") cards.get(data.streamId)?.add(data);
 }
