@@ -28,21 +28,25 @@ from dubrelay.orchestrator.costs import Costs
 from dubrelay.orchestrator.destinations import destination_routes
 from dubrelay.orchestrator.egress import Egress
 from dubrelay.orchestrator.events import Events
+from dubrelay.orchestrator.firstrun import first_run_routes
 from dubrelay.orchestrator.guard import Guard, require_token
 from dubrelay.orchestrator.hooks import hook_routes
 from dubrelay.orchestrator.keys import Keys, file_of, with_internal_secret
 from dubrelay.orchestrator.limits import Failures
 from dubrelay.orchestrator.mediamtx import ControlApi
 from dubrelay.orchestrator.metrics import OrchestratorMetrics
+from dubrelay.orchestrator.needed import Needed
 from dubrelay.orchestrator.page import page_routes
 from dubrelay.orchestrator.preview import Preview, preview_routes
 from dubrelay.orchestrator.reconcile import Reconciler
 from dubrelay.orchestrator.refused import Refused
+from dubrelay.orchestrator.sample import Sample
 from dubrelay.orchestrator.store import FILE_NAME, Store
 from dubrelay.orchestrator.stream_config_api import config_routes
 from dubrelay.orchestrator.streamconfigs import StreamConfigs
 from dubrelay.orchestrator.supervisor import Supervisor
 from dubrelay.trust import server_context
+from dubrelay.wire.sample import STREAM_ID
 from dubrelay.wire.streams import PhraseView
 
 SHUTDOWN_S = 2
@@ -65,7 +69,7 @@ def build_app(
     )
     keys = keys or Keys(file_of(settings.paths))
     metrics, events, costs = OrchestratorMetrics(), Events(), Costs(settings.sts_client.cost_per_hour)
-    media = ControlApi(settings.mediamtx.api_url, secret)
+    media, preview = ControlApi(settings.mediamtx.api_url, secret), Preview(settings.mediamtx.hls_url, secret)
     configs = StreamConfigs(settings, Store(settings.paths.state_dir / FILE_NAME))
     egress = Egress(settings, media, lambda stream_id: configs.of(stream_id).destinations)
 
@@ -100,7 +104,7 @@ def build_app(
         on_change=events.alerts,
         clock=alert_clock,
     )
-    preview = Preview(settings.mediamtx.hls_url, secret)
+    sample = Sample(settings, busy=lambda: reconciler.has_publisher(STREAM_ID))
     metrics.watch(
         states=lambda: [live.view().state for live in reconciler.streams.values()],
         workers=lambda: [
@@ -123,6 +127,7 @@ def build_app(
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+            await sample.close()
             await reconciler.close()
             await media.close()
             await preview.close()
@@ -137,6 +142,7 @@ def build_app(
     app.include_router(api_routes(settings, configs, reconciler, metrics, egress, costs, events))
     app.include_router(alert_routes(alerts))
     app.include_router(preview_routes(preview))
+    app.include_router(first_run_routes(settings, Needed(settings), sample))
     app.include_router(page_routes())
     app.include_router(config_routes(settings, configs, reconciler))
     app.include_router(destination_routes(egress, configs))
