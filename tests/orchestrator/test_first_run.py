@@ -108,7 +108,7 @@ def test_the_sample_goes_on_air_with_a_key_of_its_own_and_off_again(settings: co
         media.wait_available("live/demo/in", 60)
         wait_for(lambda: orchestrator.get("/v1/sample")["state"] == "publishing", 10, "it to say so")
         orchestrator.http.post("/v1/sample")  # a second time is nothing
-        assert len(keys.read(file).publishers) == 1
+        assert len(keys.read(file).keys) == 1
         assert len(publishers(tmp_path)) == 1
         orchestrator.wait_state("demo", "running")
         assert orchestrator.http.delete("/v1/sample", timeout=20).json()["state"] == "off"
@@ -197,8 +197,8 @@ class started:  # noqa: N801 -- a context manager
         return self._process
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
+        with self._process:
+            self._process.kill()
 
 
 def publishers(state: Path) -> list[psutil.Process]:

@@ -80,18 +80,13 @@ class Sample:
         try:
             async with self._key() as key, self._process() as process:
                 await self._tell(process, key)
-                await self._listen(process)
+                why = await self._listen(process)
                 code = await process.wait()
+            why = why or f"the process that publishes it ended with exit code {code}"
         except (DubrelayError, OSError) as e:
-            self._failed(str(e))
-        else:
-            self._failed(f"the process that publishes it ended with exit code {code}")
-
-    def _failed(self, why: str) -> None:
-        """What the process itself has said is better."""
-        if self._report is None or self._report.state != "failed":
-            self._report = SampleReport(state="failed", message=why)
-        logs.get().warning("sample_failed", message=self._report.message, streamId=STREAM_ID)
+            why = str(e)
+        logs.get().warning("sample_failed", message=why, streamId=STREAM_ID)
+        self._report = SampleReport(state="failed", message=why)  # only now: it may be started again
 
     @asynccontextmanager
     async def _key(self) -> AsyncIterator[str]:
@@ -131,8 +126,15 @@ class Sample:
             process.stdin.write(order.model_dump_json().encode() + b"\n")
             await process.stdin.drain()
 
-    async def _listen(self, process: Process) -> None:
+    async def _listen(self, process: Process) -> str:
+        """Until it has nothing more to say; why it failed, where it said that."""
         assert process.stdout is not None
+        why = ""
         async for line in process.stdout:
             with suppress(ValidationError):
-                self._report = SampleReport.model_validate_json(line)
+                report = SampleReport.model_validate_json(line)
+                if report.state == "failed":
+                    why = report.message
+                else:
+                    self._report = report
+        return why
