@@ -11,7 +11,7 @@ import pytest
 from dubrelay import cli, config
 from dubrelay.__main__ import main
 from dubrelay.errors import DubrelayError, MediaError
-from dubrelay.wire.trace import SOUNDS
+from dubrelay.wire.status import SOUNDS
 
 pytestmark = pytest.mark.service
 

@@ -22,7 +22,7 @@ from dubrelay import __version__, config, logs
 from dubrelay.config import Mode, Paths, Role, Settings, Stream, WayIn
 from dubrelay.errors import EXIT_OK, ConfigError, StartupError
 from dubrelay.wire.firstrun import FIRST_STREAM
-from dubrelay.wire.trace import SoundName
+from dubrelay.wire.status import SoundName
 
 if TYPE_CHECKING:
     from dubrelay.models.catalogue import Model

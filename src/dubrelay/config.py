@@ -91,8 +91,8 @@ class Term(BaseModel):
 
 Glossary = Annotated[tuple[Term, ...], Field(max_length=200)]
 Mode = Literal["dub", "bypass"]
-Programme = Literal["dub", "bypass", "silence"]
-"""What goes out: the dub, the original as it came, nothing."""
+Programme = Literal["dub", "bypass", "silence", "break"]
+"""What goes out: the dub, the original as it came, nothing, the original while nothing is dubbed."""
 InputProtocol = Literal["rtmp", "rtsp", "srt"]
 WayIn = Literal["auto", InputProtocol]
 Fallback = Literal["original", "background", "ducked", "silence"]
@@ -748,8 +748,10 @@ class Settings(_Section):
         """ValueError where these settings do not go together with what is different for a stream."""
         mode = stream.mode or self.worker.mode
         self.require_time_to_dub(mode)
-        if mode == "bypass" and stream.programme == "dub":
-            raise ValueError("programme = 'dub' needs mode = 'dub': in bypass mode the sound is not decoded")
+        if mode == "bypass" and stream.programme in ("dub", "break"):
+            raise ValueError(
+                f"programme = {stream.programme!r} needs mode = 'dub': in bypass mode the sound is not decoded"
+            )
 
     def for_stream(self, stream: StreamConfig) -> Self:
         """These settings with what is different for one stream in their sections."""

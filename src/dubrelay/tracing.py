@@ -17,7 +17,8 @@ from dubrelay import config
 from dubrelay.audio import CHANNELS, RATE_HZ, Samples, samples_in, to_pcm
 from dubrelay.errors import ConfigError
 from dubrelay.wire import trace
-from dubrelay.wire.trace import SOUNDS, PhraseTrace, SoundName
+from dubrelay.wire.status import SOUNDS, SoundName
+from dubrelay.wire.trace import PhraseTrace
 
 _PAUSE = samples_in(0.6)
 """Between sounds that are played one after the other."""
@@ -55,7 +56,7 @@ def show_streams(paths: config.Paths, console: Console) -> None:
     table = Table("stream", "phrases", "latest")
     for stream_id in streams(paths):
         found = trace.stems(trace.folder(paths, stream_id))
-        table.add_row(stream_id, str(len(found)), _clock(int(found[-1].partition("-")[0]) / 1000) if found else "")
+        table.add_row(stream_id, str(len(found)), _clock(trace.started_ms(found[-1]) / 1000) if found else "")
     console.print(table)
 
 

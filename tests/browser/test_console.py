@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import re
 import shutil
+import wave
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from pydantic import SecretStr
@@ -16,6 +21,7 @@ from dubrelay import config
 from dubrelay.demo.programme import make
 from dubrelay.orchestrator import keys
 from dubrelay.orchestrator.supervisor import WORKER
+from dubrelay.wire.trace import PhraseTrace
 from media import INTERNAL_SECRET, OPEN, MediaMtx, free_mediamtx_settings, free_port, publish
 from running_orchestrator import RunningOrchestrator
 from running_sts import MOCK, RunningSts
@@ -55,6 +61,7 @@ def on_air(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningOrchestr
             orchestrator=config.Orchestrator(port=free_port(), internal_secret=INTERNAL_SECRET),
             access=OPEN,
             worker=config.Worker(latency_s=6),
+            trace=config.Trace(sounds=True),
             sts_client=config.StsClient(urls=[sts.url], cost_per_hour=360),
             alerts=config.Alerts(webhooks=(config.Webhook(name="team", url=SecretStr(hook.url)),)),
         )
@@ -127,6 +134,51 @@ def test_what_goes_out_is_switched_and_the_glossary_edited(visit: Visit, on_air:
     wait_for(lambda: in_force(on_air)["programme"] == "dub", 30, "the dub")
 
 
+def test_a_phrase_comes_is_heard_and_taken_away(visit: Visit) -> None:
+    page = visit.page
+    expect(page.locator("[data-state]")).to_have_text("on air")
+    page.evaluate("""() => {
+        const phrases = cards.get("x").phrases, add = phrases.add;
+        window.seen = {};
+        phrases.add = function (view) {
+            add.call(this, view);
+            if (view.phrase.status === "dubbed") window.seen[view.phrase.trace] = Date.now() / 1000;
+        };
+    }""")
+    wait_for(lambda: page.evaluate("Object.keys(seen).length"), 60, "a phrase that comes while we look")
+    row = page.locator("tbody tr.dubbed").first
+    expect(row.locator("path.original")).to_have_attribute("d", re.compile(r"^M0 .*(z.*){10}$"))
+    expect(row.locator("path.dub")).to_have_attribute("d", re.compile(r"^M[0-9]+ .*z"))
+    row.get_by_role("button").click()
+    more = page.locator("tr.more").first
+    expect(more).to_contain_text("room")
+    hear = more.get_by_role("button", name="hear what went out")
+
+    def heard() -> bool:
+        if not page.evaluate("Listening.audio.currentTime > 0.1"):
+            if hear.get_attribute("aria-pressed") == "false":
+                hear.click()  # until then it has not gone out to its end
+            return False
+        return True
+
+    wait_for(heard, 30, "the sound to be played")
+    with page.expect_download() as downloading:
+        more.get_by_role("button", name="download it").click()
+    with zipfile.ZipFile(downloading.value.path()) as archive:
+        (record,) = [name for name in archive.namelist() if name.endswith(".json")]
+        phrase = PhraseTrace.model_validate_json(archive.read(record))
+        for sound in phrase.sounds:
+            with wave.open(io.BytesIO(archive.read(f"{phrase.stem}.{sound}.wav"))) as wav:
+                assert np.frombuffer(wav.readframes(wav.getnframes()), "<i2").any(), sound
+    decided_at = phrase.phrase.started_at + (phrase.decided_ms - phrase.phrase.t0_ms) / 1000
+    seen = page.evaluate("name => window.seen[name]", phrase.stem)
+    logging.getLogger(__name__).info("a phrase is on the page %.2f s after its decision", seen - decided_at)
+    with page.expect_download() as downloading:
+        page.get_by_role("button", name="Download the last 10 minutes").click()
+    assert zipfile.ZipFile(downloading.value.path()).testzip() is None
+    assert [one for one in visit.complaints if "404" not in one] == [], "a sound that is not there yet is 404"
+
+
 def test_silence_is_asked_for_twice(visit: Visit, on_air: RunningOrchestrator) -> None:
     asked: list[str] = []
 
@@ -188,10 +240,11 @@ def test_markup_in_what_was_said_is_text(visit: Visit) -> None:
     page.evaluate("""() => {
         const evil = "<img src=x onerror='window.owned = true'><script>window.owned = true</script>";
         const card = cards.get("x");
-        card.add({sequence: card.sequence + 1000, phrase: {started_at: 0, t0_ms: 0, dub_t0_ms: 0, duration_ms: 9,
-            dubbed_ms: 9, status: "fallback", reason: evil, transcript: evil, translated_text: evil, voice: evil,
-            message: evil, tempo: 1, stage_ms: {[evil]: 3}, rtt_ms: 1, margin_ms: 1}});
-        card.update({...card.view, message: evil, destinations: [{name: evil, url: evil, state: evil, error: evil}]});
+        card.add({sequence: card.phrases.sequence + 1000, phrase: {started_at: 0, t0_ms: 0, dub_t0_ms: 0,
+            duration_ms: 9, dubbed_ms: 9, status: "fallback", reason: evil, transcript: evil, translated_text: evil,
+            voice: evil, message: evil, tempo: 1, stage_ms: {[evil]: 3}, rtt_ms: 1, margin_ms: 1}});
+        const destination = {name: evil, url: evil, state: evil, lastError: evil};
+        card.update({...card.view, message: evil, destinations: [destination]});
     }""")
     expect(page.locator("tbody tr", has_text="<img src=x")).to_be_visible()
     assert page.locator("main img[src], main script").count() == 0

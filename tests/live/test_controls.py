@@ -14,7 +14,8 @@ import pytest
 from dubrelay.config import Paths, StsClient, Trace
 from dubrelay.demo.programme import make
 from dubrelay.wire import trace
-from dubrelay.wire.trace import PhraseTrace, SoundName
+from dubrelay.wire.status import SoundName
+from dubrelay.wire.trace import PhraseTrace
 from media import MediaMtx, publish, recording
 from running_sts import MOCK, RunningSts
 from running_worker import RunningWorker, state_in

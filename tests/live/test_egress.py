@@ -66,6 +66,9 @@ class Scene:
         answer = self.orchestrator.http.put(f"/v1/streams/x/destinations/{name}", json={"url": url})
         assert answer.status_code == 204, answer.text
 
+    def post(self, what: str) -> None:
+        assert self.orchestrator.http.post(f"/v1/streams/x/destinations/{what}").status_code == 204
+
     def delete(self, name: str) -> None:
         assert self.orchestrator.http.delete(f"/v1/streams/x/destinations/{name}").status_code == 204
 
@@ -209,6 +212,11 @@ def test_one_is_added_and_one_taken_away_while_another_goes_on(
             x.put("new", destination.url("new"))
             x.wait("new", "forwarding")
             assert len(x.entries()) == 3, "a place that was free is used"
+            x.post("new/stop")
+            x.wait("new", "stopped")
+            wait_for(lambda: not destination.available("app/new"), PATIENCE_S, "new to end")
+            x.post("new/start")
+            x.wait("new", "forwarding")
         last = next(dest for dest in before if dest.endswith("last"))
         assert x.entries()[last] == before[last]
         assert x.views()["last"].retries == 0

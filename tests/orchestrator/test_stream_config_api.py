@@ -139,6 +139,47 @@ def test_a_change_reaches_the_running_worker_and_nothing_else_does(
     ]
 
 
+def test_a_break_reaches_the_worker_shows_when_it_began_and_ends_by_itself(
+    fake: FakeMediaMtx, orchestrator: RunningOrchestrator, log: Log
+) -> None:
+    fake.publish("x", "a1")
+    orchestrator.wait_state("x", "running")
+    began = changed(asked(orchestrator, "POST", "x/break"))
+    assert (began.applied, began.in_force.programme) == ("live", "break")
+    stream = wait_for(lambda: (s := orchestrator.stream("x")) and s.programme == "break" and s, 5, "the worker to say")
+    assert stream
+    assert stream.on_break is not None
+    assert stream.on_break.until is None
+    assert changed(asked(orchestrator, "POST", "x/break", {"minutes": 0.005})).applied == "live"
+    ended = wait_for(lambda: (s := orchestrator.stream("x")) and s.programme == "dub" and s, 20, "the end of the break")
+    assert ended
+    assert ended.on_break is None
+    assert log.told() == [{"programme": "break"}, {"programme": "dub"}]
+    changed(asked(orchestrator, "POST", "x/break", {"minutes": 240}))
+    assert changed(asked(orchestrator, "DELETE", "x/break")).in_force.programme == "dub"
+    assert problem(asked(orchestrator, "DELETE", "x/break"))[:2] == (409, "NO_BREAK")
+    assert problem(asked(orchestrator, "POST", "x/break", {"minutes": 241}))[:2] == (400, "INVALID_INPUT")
+    code, kind, message = problem(asked(orchestrator, "POST", "passing/break"))
+    assert (code, kind) == (409, "CONFLICT")
+    assert "needs mode = 'dub'" in message
+
+
+def test_a_destination_is_stopped_and_started(orchestrator: RunningOrchestrator) -> None:
+    def state() -> Any:
+        (view,) = asked(orchestrator, "GET", "x/destinations").json()["destinations"]
+        assert view["url"] == "rtmp://a.example"
+        return view["state"]
+
+    assert asked(orchestrator, "POST", "x/destinations/a/stop").status_code == 204
+    assert state() == "stopped"
+    assert asked(orchestrator, "POST", "x/destinations/a/start").status_code == 204
+    assert state() is None
+    assert problem(asked(orchestrator, "POST", "x/destinations/b/stop"))[:2] == (404, "NO_SUCH_DESTINATION")
+    entries = asked(orchestrator, "GET", "x/audit").json()["entries"]
+    assert [entry["action"] for entry in entries] == ["start", "stop"]
+    assert "SECRET" not in str(entries)
+
+
 def test_another_mode_restarts_the_worker(fake: FakeMediaMtx, orchestrator: RunningOrchestrator) -> None:
     fake.publish("x", "a1")
     before = orchestrator.wait_state("x", "running")
@@ -217,7 +258,7 @@ def test_a_publisher_chooses_within_what_it_may(
     ("body", "message"),
     [
         ({"mode": "dubb"}, "config: mode = 'dubb': must be one of dub, bypass"),
-        ({"programme": "loud"}, "config: programme = 'loud': must be one of dub, bypass, silence"),
+        ({"programme": "loud"}, "config: programme = 'loud': must be one of dub, bypass, silence, break"),
         (
             {"voice": "../x"},
             "config: voice = '../x': must be 1 to 64 letters, digits, _ . and -, or two such names with /",

@@ -157,6 +157,95 @@ def test_a_stream_has_a_bounded_number_of_destinations(tmp_path: Path) -> None:
     run(configs.put_destination("y", Destination(name="d0", url=SecretStr("rtmp://a/c")), "ana"))
 
 
+def test_a_break_outlives_the_process_and_what_was_on_before_comes_back(tmp_path: Path) -> None:
+    configs = configs_in(tmp_path)
+    run(configs.change("x", StreamConfig(programme="bypass"), "bo", "bypass"))
+    run(configs.pause("x", "ana", 600))
+    began = configs.break_of("x")
+    assert began is not None
+    assert (configs.of("x").programme, began.back_to) == ("break", "bypass")
+    assert began.until == pytest.approx(began.since + 600, abs=5)
+
+    again = configs_in(tmp_path)
+    assert again.break_of("x") == began
+    run(again.put("x", StreamConfig(programme="break", voice="kore"), "bo"))
+    assert again.break_of("x") == began, "another setting does not end it"
+    run(again.pause("x", "bo", None))
+    longer = again.break_of("x")
+    assert longer is not None
+    assert (longer.since, longer.until) == (began.since, None)
+    run(again.resume("x", "bo"))
+    assert (again.of("x").programme, again.break_of("x")) == ("bypass", None)
+    assert refusal(again.resume("x", "bo")) == (409, "NO_BREAK")
+    told = [(e.who, e.action, [(c.key, c.before, c.after) for c in e.changes]) for e in run(again.audit("x", 5))]
+    assert told == [
+        ("bo", "bypass", [("programme", "break", "bypass")]),
+        ("bo", "break", [("break_until", began.until, None)]),
+        ("bo", "config", [("voice", None, "kore")]),
+        ("ana", "break", [("programme", "bypass", "break"), ("break_until", None, began.until)]),
+        ("bo", "bypass", [("programme", None, "bypass")]),
+    ]
+
+
+@pytest.mark.parametrize("ended_by", ["dub", "delete"])
+def test_whatever_else_is_put_on_ends_a_break(tmp_path: Path, ended_by: str) -> None:
+    configs = configs_in(tmp_path)
+    run(configs.pause("x", "ana", None))
+    if ended_by == "dub":
+        run(configs.change("x", StreamConfig(programme="dub"), "ana", "dub"))
+    else:
+        run(configs.put("x", StreamConfig(), "ana", action="delete"))
+    assert configs.break_of("x") is None
+    assert configs_in(tmp_path).break_of("x") is None
+
+
+def test_a_break_whose_time_was_over_while_nothing_ran_ends_at_the_start(tmp_path: Path) -> None:
+    run(configs_in(tmp_path).pause("x", "ana", 1e-6))
+    configs = configs_in(tmp_path)
+
+    async def until_it_ended() -> None:
+        ended = asyncio.Event()
+        configs.watch(lambda _: ended.set())
+        ending = asyncio.create_task(configs.end_breaks())
+        await asyncio.wait_for(ended.wait(), 20)
+        ending.cancel()
+
+    run(until_it_ended())
+    assert (configs.of("x").programme, configs.break_of("x")) == ("dub", None)
+    assert [(e.who, e.action) for e in run(configs.audit("x", 1))] == [("timer", "dub")]
+
+
+def test_a_destination_stays_stopped_until_it_is_started_or_deleted(tmp_path: Path) -> None:
+    configs = configs_in(tmp_path)
+    run(configs.stop_destination("x", "youtube", "ana"))
+    run(configs.stop_destination("x", "youtube", "ana"))
+    again = configs_in(tmp_path)
+    assert again.is_stopped("x", "youtube")
+    assert [d.name for d in again.of("x").destinations] == ["youtube"], "it stays in the list"
+    run(again.start_destination("x", "youtube", "bo"))
+    told = [(e.who, e.action, e.changes[0].key, e.changes[0].before, e.changes[0].after)
+            for e in run(again.audit("x", 9))]  # fmt: skip
+    assert told == [
+        ("bo", "start", "destinations.youtube", "stopped", "started"),
+        ("ana", "stop", "destinations.youtube", "started", "stopped"),
+    ]
+    run(again.stop_destination("x", "youtube", "ana"))
+    run(again.delete_destination("x", "youtube", "ana"))
+    run(again.put_destination("x", YOUTUBE, "ana"))
+    assert not configs_in(tmp_path).is_stopped("x", "youtube")
+
+
+def test_a_file_of_an_earlier_version_is_taken_over(tmp_path: Path) -> None:
+    configs = configs_in(tmp_path)
+    run(configs.put("x", StreamConfig(voice="kore"), "ana"))
+    with closing(sqlite3.connect(tmp_path / "state" / "streams.sqlite3")) as db:
+        db.executescript("DROP TABLE on_break; DROP TABLE stopped_destination; PRAGMA user_version = 1")
+    taken_over = configs_in(tmp_path)
+    assert taken_over.of("x").voice == "kore"
+    run(taken_over.pause("x", "ana", None))
+    assert configs_in(tmp_path).break_of("x") is not None
+
+
 def test_so_many_streams_and_audit_lines_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streamconfigs, "MAX_STREAMS", 2)
     monkeypatch.setattr(store_module, "AUDIT_KEPT", 3)

@@ -85,6 +85,40 @@ def test_the_language_that_a_service_found_goes_back_with_the_next_phrase() -> N
     assert (after["context"]["source_language"], after["context"]["heard_language"]) == ("fr", "de")
 
 
+def test_in_the_break_nothing_is_sent_and_after_it_the_next_phrase_is() -> None:
+    spoken = Hibari(voice="heart")("The minister said that the new law will come into force next month.")
+    sound = soxr.resample(np.asarray(spoken, np.float32), 24_000, RATE_HZ)
+    sentence = np.stack([sound, sound], axis=1)[: len(sound) // BLOCK * BLOCK]
+    said = np.concatenate([sentence, np.zeros((5 * BLOCK, 2), np.float32)])
+    with Liar() as liar:
+        settings = Settings(
+            trace=Trace(phrases=0), mix=Mix(separate=False), sts_client=StsClient(urls=[liar.service.url])
+        )
+        stream, reporter = WorkerSettings.for_stream(settings, "x", "run-1", "rtmp"), Reporter()
+        phrases = Phrases(stream, WorkerMetrics(), reporter, lambda: 0)
+
+        def say(nth: int) -> None:
+            for at in range(0, len(said), BLOCK):
+                phrases.feed(nth * len(said) + at, said[at : at + BLOCK])
+
+        try:
+            say(0)
+            asked = wait_for(lambda: phrases.queue_ms == 0 and len(liar.service.requests), 20, "a phrase to be sent")
+            phrases.obey(Control(programme="break"))
+            say(1)
+            assert phrases.queue_ms == 0, "nobody listens"
+            original = phrases.render(len(said), len(sentence))
+            assert np.array_equal(original[BLOCK:], sentence[BLOCK:]), "what was said is heard as it came"
+            assert len(liar.service.requests) == asked
+            phrases.obey(Control(programme="dub"))
+            say(2)
+            wait_for(lambda: len(liar.service.requests) > asked, 20, "the next phrase to be sent")
+            assert liar.service.requests[asked]["sequence_number"] == asked
+        finally:
+            phrases.close()
+            reporter.close()
+
+
 def test_what_is_on_stays_on_when_a_mix_fails(phrases: Phrases, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = quiet("music", 2)
     fed(phrases, sound)

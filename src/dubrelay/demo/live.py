@@ -36,6 +36,7 @@ def run(settings: Settings, seconds: float | None, source: Path | None, target: 
     Ctrl-C ends it with the summary of what there was, by KeyboardInterrupt.
     """
     out = screen.console()
+    settings = _to_be_heard(settings)
     stack.require_startable(settings)  # before minutes are spent on the programme
     show = _Show(settings, _programme(settings, seconds, source, out), seconds, source is None, out)
     file = keys.file_of(settings.paths)
@@ -52,6 +53,13 @@ def run(settings: Settings, seconds: float | None, source: Path | None, target: 
         finally:  # after Ctrl-C, too: what there was
             screen.summary(out, show.summary, show.usage.shares())
     return _verdict(settings, show, target, out)
+
+
+def _to_be_heard(settings: Settings) -> Settings:
+    """Phrases can be listened to on the page, unless the settings say otherwise."""
+    if "sounds" in settings.trace.model_fields_set:
+        return settings
+    return settings.model_copy(update={"trace": settings.trace.model_copy(update={"sounds": True})})
 
 
 def _programme(settings: Settings, seconds: float | None, source: Path | None, out: Console) -> Programme:

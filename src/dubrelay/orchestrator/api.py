@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from dubrelay import logs
 from dubrelay.config import Settings
 from dubrelay.orchestrator.addresses import stream_addresses
 from dubrelay.orchestrator.captions import Track, cues, webvtt
@@ -26,10 +27,11 @@ from dubrelay.wire.streams import ME_PATH, STREAMS_PATH, History, Me, StreamAddr
 
 def streams_of(reconciler: Reconciler, egress: Egress, costs: Costs) -> StreamList:
     return StreamList(
+        instance_id=logs.INSTANCE_ID,
         streams=[
             live.view().model_copy(update=_beside(live, egress, costs))
             for _, live in sorted(reconciler.streams.items())
-        ]
+        ],
     )
 
 

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 
 from dubrelay import logs
 from dubrelay.config import Settings
+from dubrelay.connections import BACKLOG, Connection, allow_files
 from dubrelay.listening import listening
 from dubrelay.orchestrator.access import rules_of
 from dubrelay.orchestrator.alerts import Alerts, alert_routes
@@ -45,6 +46,7 @@ from dubrelay.orchestrator.store import FILE_NAME, Store
 from dubrelay.orchestrator.stream_config_api import config_routes
 from dubrelay.orchestrator.streamconfigs import StreamConfigs
 from dubrelay.orchestrator.supervisor import Supervisor
+from dubrelay.orchestrator.traces import trace_routes
 from dubrelay.trust import server_context
 from dubrelay.wire.sample import STREAM_ID
 from dubrelay.wire.streams import PhraseView
@@ -71,7 +73,7 @@ def build_app(
     metrics, events, costs = OrchestratorMetrics(), Events(), Costs(settings.sts_client.cost_per_hour)
     media, preview = ControlApi(settings.mediamtx.api_url, secret), Preview(settings.mediamtx.hls_url, secret)
     configs = StreamConfigs(settings, Store(settings.paths.state_dir / FILE_NAME))
-    egress = Egress(settings, media, lambda stream_id: configs.of(stream_id).destinations)
+    egress = Egress(settings, media, lambda stream_id: configs.of(stream_id).destinations, configs.is_stopped)
 
     def on_phrase(stream_id: str, view: PhraseView) -> None:
         costs.phrase(stream_id, reconciler.streams[stream_id].machine.run_id, view.phrase, time.monotonic())
@@ -117,7 +119,7 @@ def build_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        running = [asyncio.create_task(reconciler.run()), asyncio.create_task(egress.run())]
+        running = [asyncio.create_task(job) for job in (reconciler.run(), egress.run(), configs.end_breaks())]
         for task in running:
             task.add_done_callback(lambda task: _end_with(task, app, reconciler))
         running.append(asyncio.create_task(alerts.run()))
@@ -132,20 +134,30 @@ def build_app(
             await media.close()
             await preview.close()
 
-    app = FastAPI(title="dubrelay orchestrator", lifespan=lifespan)
+    app = FastAPI(
+        title="dubrelay orchestrator",
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's pages run scripts of strangers, which could do here whatever our page can
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     per_minute = settings.access.failures_per_minute
     rules = rules_of(settings, secret, lambda stream_id: configs.of(stream_id).readers or settings.access.readers)
     asked = Asked(rules, keys, Failures(per_minute), metrics)
     app.add_middleware(Guard, settings=settings.orchestrator, keys=keys, failures_per_minute=per_minute)
-    app.include_router(auth_routes(asked))
-    app.include_router(hook_routes(reconciler, metrics))
-    app.include_router(api_routes(settings, configs, reconciler, metrics, egress, costs, events))
-    app.include_router(alert_routes(alerts))
-    app.include_router(preview_routes(preview))
-    app.include_router(first_run_routes(settings, Needed(settings), sample))
-    app.include_router(page_routes())
-    app.include_router(config_routes(settings, configs, reconciler))
-    app.include_router(destination_routes(egress, configs))
+    for routes in (
+        auth_routes(asked),
+        hook_routes(reconciler, metrics),
+        api_routes(settings, configs, reconciler, metrics, egress, costs, events),
+        alert_routes(alerts),
+        preview_routes(preview),
+        trace_routes(settings.paths),
+        first_run_routes(settings, Needed(settings), sample),
+        page_routes(),
+        config_routes(settings, configs, reconciler),
+        destination_routes(egress, configs),
+    ):
+        app.include_router(routes)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     return app
@@ -176,12 +188,18 @@ async def _invalid_request(_: Request, error: Exception) -> JSONResponse:
     return _error(HTTPStatus.BAD_REQUEST, "INVALID_INPUT", f"{where}: {problem['msg']}")
 
 
+class OrchestratorConnection(Connection):
+    streams = True
+
+
 def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     """ConfigError when the certificate is of no use."""
     orchestrator = settings.orchestrator
     tls = server_context("orchestrator", orchestrator.tls_cert, orchestrator.tls_key)
     return uvicorn.Config(
         app,
+        http=OrchestratorConnection,
+        backlog=BACKLOG,
         host=orchestrator.host,
         port=orchestrator.port,
         log_config=None,
@@ -200,6 +218,7 @@ def serve(settings: Settings) -> None:
     """
     keys = Keys(file_of(settings.paths))
     require_token(settings.orchestrator, keys)
+    allow_files()
     server_socket = listening("orchestrator", settings.orchestrator.host, settings.orchestrator.port)
     with server_socket, _terminated_quietly():
         app = build_app(settings, keys=keys)

@@ -7,7 +7,7 @@ Where Prometheus counts by host, these say which stream it is. Pure: the time is
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import linear_regression
 
@@ -129,22 +129,25 @@ class _Memory:
     def __init__(self) -> None:
         self._pid = -1
         self._points: deque[tuple[float, float]] = deque()
+        self.per_hour = 0.0
+        """Bytes by which it grows; 0 while it is not known for as long as two hours."""
 
     def note(self, now: float, pid: int, rss_bytes: int) -> None:
         if pid != self._pid:
             self._pid = pid
             self._points.clear()
-        if not self._points or now - self._points[-1][0] >= _MEMORY_STEP_S:
-            self._points.append((now, rss_bytes))
+        if self._points and now - self._points[-1][0] < _MEMORY_STEP_S:
+            return
+        self._points.append((now, rss_bytes))
         while now - self._points[0][0] > _MEMORY_S + _MEMORY_STEP_S:
             self._points.popleft()
+        old_enough = now - self._points[0][0] >= _MEMORY_S
+        self.per_hour = _slope(self._points) * _HOUR_S if old_enough else 0.0
 
-    def per_hour(self, now: float) -> float:
-        """Bytes; 0 while it is not known for as long as two hours."""
-        if not self._points or now - self._points[0][0] < _MEMORY_S:
-            return 0.0
-        at, rss = zip(*self._points, strict=True)
-        return float(linear_regression(at, rss).slope) * _HOUR_S
+
+def _slope(points: Iterable[tuple[float, float]]) -> float:
+    at, values = zip(*points, strict=True)
+    return float(linear_regression(at, values).slope)
 
 
 class _Stream:
@@ -216,7 +219,7 @@ class Conditions:
             yield Condition(
                 "WorkersRestart", f"Workers were started again {restarts:.0f} times in 10 minutes{of_which}"
             )
-        per_hour = self._memory.per_hour(look.at)
+        per_hour = self._memory.per_hour
         if per_hour > 50 * _MB:
             yield Condition("MemoryGrowth", f"The orchestrator grows by {per_hour / _MB:.0f} MB an hour")
 
@@ -271,7 +274,7 @@ def _of_media(stream: StreamLook, kept: _Stream, now: float) -> Iterator[Conditi
             yield Condition("Clipping", text, name, side)
     if view.worker is not None and view.worker.rss_bytes is not None:
         kept.memory.note(now, view.worker.pid, view.worker.rss_bytes)
-        if (per_hour := kept.memory.per_hour(now)) > 50 * _MB:
+        if (per_hour := kept.memory.per_hour) > 50 * _MB:
             text = f"The worker of stream {name} grows by {per_hour / _MB:.0f} MB an hour"
             yield Condition("MemoryGrowth", text, name)
 

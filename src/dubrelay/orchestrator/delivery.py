@@ -121,6 +121,11 @@ class Delivery:
         self.error = why
         self._become("refused", now)
 
+    def stopped(self, now: float) -> None:
+        """An operator wants nothing to be sent to it."""
+        self._forget(now)
+        self._become("stopped", now)
+
     def saw(self, sighting: Sighting, now: float) -> None:
         if sighting.id != self._id:
             self.absent(now)

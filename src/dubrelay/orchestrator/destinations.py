@@ -45,4 +45,25 @@ def destination_routes(egress: Egress, configs: StreamConfigs) -> APIRouter:
         await configs.delete_destination(stream_id, name, who)
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
+    @routes.post("/{name}/stop", status_code=HTTPStatus.NO_CONTENT)
+    async def stop(stream_id: StreamIdInPath, name: str, who: Who) -> Response:
+        """Nothing is sent to it any more until it is started; it stays in the list. No other one is touched."""
+        require_known(stream_id, name)
+        await configs.stop_destination(stream_id, name, who)
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
+    @routes.post("/{name}/start", status_code=HTTPStatus.NO_CONTENT)
+    async def start(stream_id: StreamIdInPath, name: str, who: Who) -> Response:
+        """A stream in session is forwarded to it within a second or so."""
+        require_known(stream_id, name)
+        await configs.start_destination(stream_id, name, who)
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
+    def require_known(stream_id: str, name: str) -> None:
+        """Set by file or API, or named by whoever publishes now."""
+        known = {*(d.name for d in configs.of(stream_id).destinations), *(v.name for v in egress.views(stream_id))}
+        if name not in known:
+            message = f"stream {stream_id!r} has no destination {name[:64]!r}"
+            raise Refused(HTTPStatus.NOT_FOUND, "NO_SUCH_DESTINATION", message)
+
     return routes

@@ -41,6 +41,8 @@ class _Outlet:
     target: Target
     given_by: _GivenBy
     delivery: Delivery
+    stopped: bool = False
+    """By an operator: it is not handed to MediaMTX."""
     twin: str = ""
     """Another one of the same stream that has the same URL: that one is handed to MediaMTX."""
     refusal: str | None = None
@@ -53,7 +55,7 @@ class _Outlet:
 
     @property
     def held_back(self) -> str:
-        """Why, or empty."""
+        """Why, or empty; of one that is not stopped."""
         return f"it has the same URL as {self.twin}" if self.twin else self.refusal or ""
 
 
@@ -65,11 +67,13 @@ class Egress:
         settings: Settings,
         api: ControlApi,
         destinations_of: Callable[[str], Sequence[Destination]],
+        is_stopped: Callable[[str, str], bool] = lambda _, __: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._api = api
         self._destinations_of = destinations_of
+        self._is_stopped = is_stopped
         self._clock = clock
         self._epoch = time.time() - clock()
         self._asked: dict[str, tuple[Destination, ...]] = {}
@@ -130,7 +134,12 @@ class Egress:
         outlets = self._outlets.get(stream_id)
         if outlets is None:
             return [
-                DestinationView(name=d.name, url=d.target.shown, given_by="settings")
+                DestinationView(
+                    name=d.name,
+                    url=d.target.shown,
+                    given_by="settings",
+                    state="stopped" if self._is_stopped(stream_id, d.name) else None,
+                )
                 for d in self._destinations_of(stream_id)
             ]
         return [_view(outlet, self._epoch) for outlet in outlets.values()]
@@ -159,7 +168,8 @@ class Egress:
                 target = destination.target
                 outlet = _Outlet(destination, target, given_by, Delivery(self._clock(), target.secrets))
                 self._log(stream_id, outlet).info("destination_wanted", by=given_by)
-            twin = first.setdefault(outlet.entry, name)
+            outlet.stopped = self._is_stopped(stream_id, name)
+            twin = name if outlet.stopped else first.setdefault(outlet.entry, name)
             outlet.twin = "" if twin == name else twin
             wanted[name] = outlet
         for name, outlet in before.items():
@@ -188,9 +198,9 @@ class Egress:
                 if entry != NOTHING
             }
         for outlet in outlets:
-            if outlet.entry not in sightings and not outlet.twin:
+            if outlet.entry not in sightings and not outlet.twin and not outlet.stopped:
                 await self._check(outlet)
-        wanted = [outlet.entry for outlet in outlets if not outlet.held_back]
+        wanted = [outlet.entry for outlet in outlets if not (outlet.stopped or outlet.held_back)]
         todo = change(wanted, seen)
         if todo is not None and path is not None:
             await self._do(todo, path)
@@ -229,14 +239,16 @@ class Egress:
     def _note_delivery(self, stream_id: str, outlet: _Outlet, sighting: Sighting | None) -> None:
         delivery, now = outlet.delivery, self._clock()
         before = delivery.state
-        if outlet.held_back:
+        if outlet.stopped:
+            delivery.stopped(now)
+        elif outlet.held_back:
             delivery.refused_here(outlet.held_back, now)
         elif sighting is None:
             delivery.absent(now)
         else:
             delivery.saw(sighting, now)
         if delivery.state != before:
-            well = delivery.state in ("connecting", "forwarding")
+            well = delivery.state in ("connecting", "forwarding", "stopped")
             log = self._log(stream_id, outlet)
             (log.info if well else log.warning)(
                 "destination_state",

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from dubrelay import logs
 from dubrelay.config import Settings, StreamConfig
 from dubrelay.errors import EXIT_BUG
+from dubrelay.orchestrator.away import Away
 from dubrelay.orchestrator.history import History
 from dubrelay.orchestrator.keys import Side
 from dubrelay.orchestrator.plan import Plan, chosen, control_for, in_force, worker_settings
+from dubrelay.orchestrator.store import Break
 from dubrelay.orchestrator.streams import Source, StartWorker, Stream
 from dubrelay.orchestrator.supervisor import Exit, Supervisor, Usage, WorkerProcess
 from dubrelay.wire.status import ControlReport, PhraseReport
-from dubrelay.wire.streams import Applied, PhraseView, StreamDetails, StreamView, WorkerView
+from dubrelay.wire.streams import Applied, BreakView, PhraseView, StreamDetails, StreamView, WorkerView
 
 PHRASES_KEPT = 50
 ANSWER_S = 3.0
@@ -48,12 +50,16 @@ class LiveStream:
         on_refused: Callable[[], None],
         on_phrase: Callable[[str, PhraseView], None],
         configured: Callable[[str], StreamConfig],
+        on_break: Callable[[str], Break | None] = lambda _: None,
     ) -> None:
-        """`configured` gives what file and API say for the stream; when that changes, call `reconfigured`."""
+        """`configured` gives what file and API say for the stream, `on_break` its break; when that changes, call
+        `reconfigured`.
+        """
         self.stream_id = stream_id
         self.machine = Stream(settings.orchestrator.grace_s, lambda: uuid.uuid4().hex[:12], random.random)
         self.phrases: deque[PhraseView] = deque(maxlen=PHRASES_KEPT)
         self.history = History()
+        self._away = Away()
         self.worker: WorkerProcess | None = None
         self.idle_since = time.monotonic()
         self.sides: frozenset[Side] = frozenset()
@@ -64,6 +70,7 @@ class LiveStream:
         self._on_refused = on_refused
         self._on_phrase = on_phrase
         self._configured = configured
+        self._on_break = on_break
         self._asked: Mapping[str, str] = {}
         self._steering: asyncio.Task[Outcome] | None = None
         self._usage: Usage | None = None
@@ -164,7 +171,7 @@ class LiveStream:
 
     def view(self) -> StreamView:
         status = self.worker.status if self.worker else None
-        source = self.machine.source
+        source, on_break = self.machine.source, self._on_break(self.stream_id)
         plan = source.plan if source is not None and isinstance(source.plan, Plan) else None
         return StreamView(
             stream_id=self.stream_id,
@@ -179,6 +186,8 @@ class LiveStream:
             voice=self.wanted.voice or "",
             mode=status.mode if status else self.wanted.mode or "dub",
             programme=status.programme if status else self.wanted.programme or "dub",
+            on_break=BreakView(since=on_break.since, until=on_break.until) if on_break else None,
+            dub_away=self._away.view(self.wanted.fallback or "original"),
             input_protocol=status.input_protocol if status else plan.protocol if plan else None,
             input_ready="in" in self.sides,
             output_ready="out" in self.sides,
@@ -228,6 +237,7 @@ class LiveStream:
             self._log.exception("supervisor_bug")
             end = Exit(EXIT_BUG, "the orchestrator failed to see to the worker; its log has the traceback")
         self.worker = self._usage = None
+        self._away.forget()
         if self._closing:
             return
         failed = self.machine.worker_exited(end.code, end.message, time.monotonic())
@@ -267,6 +277,7 @@ class LiveStream:
         view = PhraseView(sequence=self._last_sequence, phrase=report)
         self.phrases.append(view)
         self.history.phrase(report)
+        self._away.phrase(report, time.time())
         self._on_phrase(self.stream_id, view)
 
     def _note_state(self) -> None:

@@ -90,10 +90,10 @@ def chosen(asked: Mapping[str, str], may: Publisher) -> tuple[StreamConfig, list
 
 
 def in_force(settings: Settings, stream: StreamConfig) -> StreamConfig:
-    """Every key with its value: `stream` over the sections of `settings`. Never dub in bypass mode."""
+    """Every key with its value: `stream` over the sections of `settings`. Bypass mode has no dub and no break."""
     here = settings.for_stream(stream)
     programme = stream.programme or "dub"
-    if here.worker.mode == "bypass" and programme == "dub":
+    if here.worker.mode == "bypass" and programme != "silence":
         programme = "bypass"
     return StreamConfig(
         mode=here.worker.mode,

@@ -160,6 +160,7 @@ class Reconciler:
                     self._on_refused,
                     self._on_phrase,
                     self._configs.of,
+                    self._configs.break_of,
                 )
             hint = self._hints.get(source.source_id)
             self.streams[stream_id].listed(source, hint.request_id if hint else "")
@@ -177,6 +178,7 @@ class Reconciler:
     def _reconfigured(self, stream_id: str) -> None:
         if (live := self.streams.get(stream_id)) is not None:
             live.reconfigured()
+            self._hurry.set()
 
     def _forget_ended(self) -> None:
         now = time.monotonic()

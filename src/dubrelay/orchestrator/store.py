@@ -16,14 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dubrelay.config import Programme
 from dubrelay.errors import DubrelayError, StartupError
 from dubrelay.wire.streams import AuditEntry, Change
 
 FILE_NAME = "streams.sqlite3"
 AUDIT_KEPT = 10_000
 _BUSY_S = 5.0
-_SCHEMA_VERSION = 1
-_SCHEMA = """
+_SCHEMAS = (
+    """
 CREATE TABLE config (stream_id TEXT PRIMARY KEY, version INTEGER NOT NULL, document TEXT NOT NULL) STRICT;
 CREATE TABLE destination (stream_id TEXT NOT NULL, name TEXT NOT NULL, url TEXT, PRIMARY KEY (stream_id, name)) STRICT;
 CREATE TABLE audit (
@@ -31,11 +32,28 @@ CREATE TABLE audit (
     action TEXT NOT NULL, changes TEXT NOT NULL
 ) STRICT;
 CREATE INDEX audit_of_stream ON audit (stream_id, id);
-"""
+""",
+    """
+CREATE TABLE on_break (stream_id TEXT PRIMARY KEY, since REAL NOT NULL, until REAL, back_to TEXT NOT NULL) STRICT;
+CREATE TABLE stopped_destination (stream_id TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (stream_id, name)) STRICT;
+""",
+)
+"""What each version added to the one before; the number of the last is the version of a file."""
 
 
 class StoreError(DubrelayError):
     """Nothing was changed: the file cannot be written."""
+
+
+@dataclass(frozen=True)
+class Break:
+    """How long a stream is in the break: seconds since the epoch."""
+
+    since: float
+    until: float | None
+    """When it ends by itself; None: when somebody ends it."""
+    back_to: Programme
+    """What went out before."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +62,18 @@ class Stored:
     """By stream id: the version, and the keys that are set."""
     destinations: dict[str, dict[str, str | None]] = field(default_factory=dict)
     """By stream id and name: the URL; None: the file's destination of that name is not wanted."""
+    stopped: dict[str, set[str]] = field(default_factory=dict)
+    """By stream id: names of destinations that are not forwarded to until they are started again."""
+    breaks: dict[str, Break] = field(default_factory=dict)
+    """By stream id."""
 
 
 Row = Callable[[sqlite3.Connection, int], object]
 """What a change writes beside its audit line; the number is the version that it makes."""
 
 
-def config_row(stream_id: str, document: dict[str, Any]) -> Row:
-    """An empty document is none."""
+def config_row(stream_id: str, document: dict[str, Any], on_break: Break | None = None) -> Row:
+    """An empty document is none. With the break that the stream is in, in that document's words."""
 
     def write(db: sqlite3.Connection, version: int) -> None:
         if document:
@@ -59,6 +81,10 @@ def config_row(stream_id: str, document: dict[str, Any]) -> Row:
             db.execute("INSERT OR REPLACE INTO config VALUES (?, ?, ?)", row)
         else:
             db.execute("DELETE FROM config WHERE stream_id = ?", (stream_id,))
+        db.execute("DELETE FROM on_break WHERE stream_id = ?", (stream_id,))
+        if on_break:
+            known = (stream_id, on_break.since, on_break.until, on_break.back_to)
+            db.execute("INSERT INTO on_break VALUES (?, ?, ?, ?)", known)
 
     return write
 
@@ -69,6 +95,16 @@ def destination_row(stream_id: str, name: str, url: str | None) -> Row:
 
 def no_destination_row(stream_id: str, name: str) -> Row:
     return lambda db, _: db.execute("DELETE FROM destination WHERE (stream_id, name) = (?, ?)", (stream_id, name))
+
+
+def stopped_row(stream_id: str, name: str) -> Row:
+    return lambda db, _: db.execute("INSERT OR REPLACE INTO stopped_destination VALUES (?, ?)", (stream_id, name))
+
+
+def started_row(stream_id: str, name: str) -> Row:
+    return lambda db, _: db.execute(
+        "DELETE FROM stopped_destination WHERE (stream_id, name) = (?, ?)", (stream_id, name)
+    )
 
 
 class Store:
@@ -88,6 +124,10 @@ class Store:
                     stored.documents[stream_id] = (version, json.loads(document))
                 for stream_id, name, url in db.execute("SELECT * FROM destination"):
                     stored.destinations.setdefault(stream_id, {})[name] = url
+                for stream_id, name in db.execute("SELECT * FROM stopped_destination"):
+                    stored.stopped.setdefault(stream_id, set()).add(name)
+                for stream_id, since, until, back_to in db.execute("SELECT * FROM on_break"):
+                    stored.breaks[stream_id] = Break(since, until, back_to)
         except (sqlite3.Error, OSError, ValueError) as e:
             raise StartupError(
                 f"{self.path}, where settings of streams are kept, cannot be read: {e}; put a copy of it back, or "
@@ -95,7 +135,7 @@ class Store:
             ) from e
         return stored
 
-    def write(self, stream_id: str, who: str, action: str, changes: Sequence[Change], row: Row | None = None) -> int:
+    def write(self, stream_id: str, who: str, action: str, changes: Sequence[Change], rows: Sequence[Row] = ()) -> int:
         """Commits a change with its audit line and returns its version. StoreError when nothing was changed."""
         try:
             with closing(self._opened()) as db, _transaction(db):
@@ -106,7 +146,7 @@ class Store:
                 )
                 version = added.lastrowid
                 assert version is not None
-                if row is not None:
+                for row in rows:
                     row(db, version)
                 db.execute("DELETE FROM audit WHERE id <= ?", (version - AUDIT_KEPT,))
         except (sqlite3.Error, OSError) as e:
@@ -148,14 +188,16 @@ class Store:
 
 
 def _make_tables(db: sqlite3.Connection) -> None:
-    if _schema_version(db) == 0:
+    """A file of an earlier version becomes one of this version."""
+    newest = len(_SCHEMAS)
+    if _schema_version(db) < newest:
         with _transaction(db):
-            if _schema_version(db) == 0:  # still
-                for statement in filter(str.strip, _SCHEMA.split(";")):
+            for schema in _SCHEMAS[_schema_version(db) :]:
+                for statement in filter(str.strip, schema.split(";")):
                     db.execute(statement)
-                db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-    if (found := _schema_version(db)) != _SCHEMA_VERSION:
-        raise sqlite3.DatabaseError(f"its schema is version {found}, this dubrelay knows version {_SCHEMA_VERSION}")
+            db.execute(f"PRAGMA user_version = {newest}")
+    if (found := _schema_version(db)) != newest:
+        raise sqlite3.DatabaseError(f"its schema is version {found}, this dubrelay knows version {newest}")
 
 
 def _schema_version(db: sqlite3.Connection) -> int:

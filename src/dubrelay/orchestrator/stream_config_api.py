@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from dubrelay.config import STREAM_ID_IS, STREAM_ID_PATTERN, Programme, Settings, StreamConfig, validated
 from dubrelay.errors import ConfigError
@@ -38,6 +39,16 @@ def _refusals(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
 _NOT_IN_FORCE: dict[int | str, dict[str, Any]] = {
     202: {"model": StreamConfigChanged, "description": "Kept, and not in force yet: `applied` says when it will be"}
 }
+
+
+MAX_BREAK_MIN = 240
+
+
+class NewBreak(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    minutes: float | None = Field(None, gt=0, le=MAX_BREAK_MIN)
+    """After so long what went out before goes out again by itself; null: when somebody says so."""
 
 
 def stream_id_of(stream_id: Annotated[str, Path()]) -> str:
@@ -91,32 +102,43 @@ Who = Annotated[str, Depends(who_asks)]
 Expected = Annotated[int | None, Depends(version_expected)]
 
 
-def config_routes(settings: Settings, configs: StreamConfigs, reconciler: Reconciler) -> APIRouter:
-    routes = APIRouter(prefix=STREAMS_PATH + "/{stream_id}", tags=["settings of a stream"])
-    bad, conflict, changed = HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED
+class _Answers:
+    """What is said about a stream's settings, and what became of a change of them."""
 
-    def view(stream_id: str, response: Response) -> StreamConfigView:
-        live = reconciler.streams.get(stream_id)
-        version, by_api = configs.set_for(stream_id)
+    def __init__(self, settings: Settings, configs: StreamConfigs, reconciler: Reconciler) -> None:
+        self._settings, self._configs, self._reconciler = settings, configs, reconciler
+
+    def view(self, stream_id: str, response: Response) -> StreamConfigView:
+        live = self._reconciler.streams.get(stream_id)
+        version, by_api = self._configs.set_for(stream_id)
         response.headers["ETag"] = f'"{version}"'
         return StreamConfigView(
             stream_id=stream_id,
             version=version,
-            file=StreamConfig(**configs.file_of(stream_id).set_keys()),
+            file=StreamConfig(**self._configs.file_of(stream_id).set_keys()),
             api=by_api,
             publisher=live.chosen if live else StreamConfig(),
-            in_force=live.wanted if live else in_force(settings, configs.of(stream_id)),
+            in_force=live.wanted if live else in_force(self._settings, self._configs.of(stream_id)),
         )
 
-    async def outcome(stream_id: str, response: Response) -> StreamConfigChanged:
-        live = reconciler.streams.get(stream_id)
+    async def changed(self, stream_id: str, response: Response) -> StreamConfigChanged:
+        """Once the worker has done it, or cannot yet. Refused where it does not."""
+        live = self._reconciler.streams.get(stream_id)
         became = await live.steer() if live else Outcome("next_start")
         if became.refusal:
             message = f"kept, but the worker of stream {stream_id!r} does not do it: {became.refusal}"
             raise Refused(HTTPStatus.CONFLICT, "WORKER_REFUSED", message)
         if became.applied != "live":
             response.status_code = HTTPStatus.ACCEPTED
-        return StreamConfigChanged(**dict(view(stream_id, response)), applied=became.applied)
+        return StreamConfigChanged(**dict(self.view(stream_id, response)), applied=became.applied)
+
+
+def config_routes(settings: Settings, configs: StreamConfigs, reconciler: Reconciler) -> APIRouter:
+    routes = APIRouter(prefix=STREAMS_PATH + "/{stream_id}", tags=["settings of a stream"])
+    bad, conflict, changed = HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED
+
+    answers = _Answers(settings, configs, reconciler)
+    view, outcome = answers.view, answers.changed
 
     @routes.get("/config", response_model_exclude_none=True, responses=_refusals(bad))
     async def config(stream_id: StreamIdInPath, response: Response) -> StreamConfigView:
@@ -153,27 +175,7 @@ def config_routes(settings: Settings, configs: StreamConfigs, reconciler: Reconc
         await configs.put(stream_id, StreamConfig(), who, expected=expected, action="delete")
         return await outcome(stream_id, response)
 
-    @routes.post("/dub", response_model_exclude_none=True, responses=_NOT_IN_FORCE | _refusals(bad, conflict))
-    async def dub(stream_id: StreamIdInPath, who: Who, response: Response) -> StreamConfigChanged:
-        """The dub goes out: sets `programme`."""
-        return await switch(stream_id, "dub", who, response)
-
-    @routes.post("/bypass", response_model_exclude_none=True, responses=_NOT_IN_FORCE | _refusals(bad, conflict))
-    async def bypass(stream_id: StreamIdInPath, who: Who, response: Response) -> StreamConfigChanged:
-        """The original goes out: sets `programme`. The worker dubs on, so that the dub is back at once."""
-        return await switch(stream_id, "bypass", who, response)
-
-    @routes.post("/silence", response_model_exclude_none=True, responses=_NOT_IN_FORCE | _refusals(bad, conflict))
-    async def silence(stream_id: StreamIdInPath, who: Who, response: Response) -> StreamConfigChanged:
-        """No sound goes out: sets `programme`."""
-        return await switch(stream_id, "silence", who, response)
-
-    async def switch(stream_id: str, programme: Programme, who: str, response: Response) -> StreamConfigChanged:
-        try:
-            await configs.change(stream_id, StreamConfig(programme=programme), who, programme)
-        except ConfigError as e:
-            raise _invalid(e, HTTPStatus.CONFLICT) from e
-        return await outcome(stream_id, response)
+    _programme_routes(routes, configs, answers)
 
     @routes.post(
         "/restart",
@@ -194,6 +196,56 @@ def config_routes(settings: Settings, configs: StreamConfigs, reconciler: Reconc
         return AuditList(entries=await configs.audit(stream_id, limit))
 
     return routes
+
+
+def _programme_routes(routes: APIRouter, configs: StreamConfigs, answers: _Answers) -> None:
+    """What goes out."""
+    bad, conflict = HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT
+
+    @routes.post("/dub", response_model_exclude_none=True, responses=_NOT_IN_FORCE | _refusals(bad, conflict))
+    async def dub(stream_id: StreamIdInPath, who: Who, response: Response) -> StreamConfigChanged:
+        """The dub goes out: sets `programme`."""
+        return await switch(stream_id, "dub", who, response)
+
+    @routes.post("/bypass", response_model_exclude_none=True, responses=_NOT_IN_FORCE | _refusals(bad, conflict))
+    async def bypass(stream_id: StreamIdInPath, who: Who, response: Response) -> StreamConfigChanged:
+        """The original goes out: sets `programme`. The worker dubs on, so that the dub is back at once."""
+        return await switch(stream_id, "bypass", who, response)
+
+    @routes.post("/silence", response_model_exclude_none=True, responses=_NOT_IN_FORCE | _refusals(bad, conflict))
+    async def silence(stream_id: StreamIdInPath, who: Who, response: Response) -> StreamConfigChanged:
+        """No sound goes out: sets `programme`."""
+        return await switch(stream_id, "silence", who, response)
+
+    @routes.post("/break", response_model_exclude_none=True, responses=_NOT_IN_FORCE | _refusals(bad, conflict))
+    async def pause(
+        stream_id: StreamIdInPath, who: Who, response: Response, wanted: NewBreak | None = None
+    ) -> StreamConfigChanged:
+        """The programme is in the break: the original goes out, and no phrase is dubbed, which costs nothing.
+
+        Sets `programme`; with `minutes` what went out before goes out again after them.
+        """
+        try:
+            await configs.pause(stream_id, who, wanted.minutes * 60 if wanted and wanted.minutes else None)
+        except ConfigError as e:
+            raise _invalid(e, HTTPStatus.CONFLICT) from e
+        return await answers.changed(stream_id, response)
+
+    @routes.delete("/break", response_model_exclude_none=True, responses=_NOT_IN_FORCE | _refusals(bad, conflict))
+    async def resume(stream_id: StreamIdInPath, who: Who, response: Response) -> StreamConfigChanged:
+        """The break is over: what went out before goes out again. The first phrase spoken now is dubbed."""
+        try:
+            await configs.resume(stream_id, who)
+        except ConfigError as e:
+            raise _invalid(e, HTTPStatus.CONFLICT) from e
+        return await answers.changed(stream_id, response)
+
+    async def switch(stream_id: str, programme: Programme, who: str, response: Response) -> StreamConfigChanged:
+        try:
+            await configs.change(stream_id, StreamConfig(programme=programme), who, programme)
+        except ConfigError as e:
+            raise _invalid(e, HTTPStatus.CONFLICT) from e
+        return await answers.changed(stream_id, response)
 
 
 def _startable(reconciler: Reconciler, stream_id: str) -> LiveStream:

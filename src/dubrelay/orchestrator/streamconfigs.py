@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 from dubrelay import logs
-from dubrelay.config import MAX_DESTINATIONS, Destination, Settings, Stream, StreamConfig, validated
+from dubrelay.config import MAX_DESTINATIONS, Destination, Programme, Settings, Stream, StreamConfig, validated
 from dubrelay.errors import ConfigError
 from dubrelay.orchestrator.refused import Refused
-from dubrelay.orchestrator.store import Row, Store, StoreError, config_row, destination_row, no_destination_row
+from dubrelay.orchestrator.store import (
+    Break,
+    Row,
+    Store,
+    StoreError,
+    config_row,
+    destination_row,
+    no_destination_row,
+    started_row,
+    stopped_row,
+)
 from dubrelay.wire.streams import Action, AuditEntry, Change
 
 MAX_STREAMS = 1000
@@ -19,6 +31,9 @@ MAX_STREAMS = 1000
 _LISTED = 20
 """Entries of a list that an audit line shows."""
 _NOTHING = (0, StreamConfig())
+TIMER = "timer"
+"""Who ends a break whose time is over."""
+_LOOK_S, _AGAIN_S = 0.5, 10.0
 
 T = TypeVar("T")
 
@@ -39,6 +54,12 @@ class StreamConfigs:
         stored = store.load()
         self._set = {stream_id: (v, _known_keys(stream_id, keys)) for stream_id, (v, keys) in stored.documents.items()}
         self._destinations = stored.destinations
+        self._stopped = stored.stopped
+        self._breaks = {
+            stream_id: going_on
+            for stream_id, going_on in stored.breaks.items()
+            if self.set_for(stream_id)[1].programme == "break"
+        }
 
     def watch(self, changed: Callable[[str], None]) -> None:
         """`changed` is called with the stream's id after each change, on the event loop."""
@@ -62,6 +83,14 @@ class StreamConfigs:
         """What was set by API, and its version: 0 where nothing is."""
         return self._set.get(stream_id, _NOTHING)
 
+    def break_of(self, stream_id: str) -> Break | None:
+        """The break that was set by API, while the stream is in it."""
+        return self._breaks.get(stream_id)
+
+    def is_stopped(self, stream_id: str, name: str) -> bool:
+        """Whether nothing is forwarded to that destination until it is started again."""
+        return name in self._stopped.get(stream_id, ())
+
     async def put(
         self,
         stream_id: str,
@@ -75,11 +104,37 @@ class StreamConfigs:
 
         ConfigError when it does not go together with what else is configured.
         """
-        await self._alone(self._put(stream_id, lambda _: wanted, who, expected, action))
+        await self._alone(self._put(stream_id, lambda _: wanted, who, action, expected=expected))
 
     async def change(self, stream_id: str, changed: StreamConfig, who: str, action: Action) -> None:
         """Sets by API what `changed` sets, and leaves the rest. ConfigError as `put`."""
-        await self._alone(self._put(stream_id, lambda now: now.under(changed), who, None, action))
+        await self._alone(self._put(stream_id, lambda now: now.under(changed), who, action))
+
+    async def pause(self, stream_id: str, who: str, for_s: float | None) -> None:
+        """Into the break, for so long or until it is ended; one that goes on ends then. ConfigError as `put`."""
+        until = None if for_s is None else time.time() + for_s
+        on_break = StreamConfig(programme="break")
+        await self._alone(self._put(stream_id, lambda now: now.under(on_break), who, "break", until=until))
+
+    async def resume(self, stream_id: str, who: str) -> None:
+        """Out of the break that was set by API: what went out before goes out again."""
+        going_on = self._breaks.get(stream_id)
+        if going_on is None:
+            message = f"stream {stream_id!r} was not sent into the break by API"
+            raise Refused(HTTPStatus.CONFLICT, "NO_BREAK", message)
+        await self.change(stream_id, StreamConfig(programme=going_on.back_to), who, going_on.back_to)
+
+    async def end_breaks(self) -> None:
+        """Ends each break whose time is over, until this is cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            for stream_id, going_on in list(self._breaks.items()):
+                if going_on.until is not None and time.time() >= going_on.until:
+                    try:
+                        await self.resume(stream_id, TIMER)
+                    except (Refused, ConfigError) as e:
+                        logs.get().error("break_not_ended", streamId=stream_id, error=str(e))
+                        await asyncio.sleep(_AGAIN_S)
 
     async def note(self, stream_id: str, who: str, action: Action) -> None:
         """An audit line for what changes no setting."""
@@ -91,6 +146,13 @@ class StreamConfigs:
     async def delete_destination(self, stream_id: str, name: str, who: str) -> None:
         """One of the file is gone until it is put again."""
         await self._alone(self._delete_destination(stream_id, name, who))
+
+    async def stop_destination(self, stream_id: str, name: str, who: str) -> None:
+        """It stays what it is, and gets nothing until it is started. The name may be one that a publisher gave."""
+        await self._alone(self._set_stopped(stream_id, name, who, stopped=True))
+
+    async def start_destination(self, stream_id: str, name: str, who: str) -> None:
+        await self._alone(self._set_stopped(stream_id, name, who, stopped=False))
 
     async def audit(self, stream_id: str, limit: int) -> list[AuditEntry]:
         """The latest changes, newest first."""
@@ -104,9 +166,12 @@ class StreamConfigs:
         stream_id: str,
         new: Callable[[StreamConfig], StreamConfig],
         who: str,
-        expected: int | None,
         action: Action,
+        *,
+        expected: int | None = None,
+        until: float | None = None,
     ) -> None:
+        """`until`: when the break ends that `action` says begins."""
         version, before = self.set_for(stream_id)
         if expected not in (None, version):
             message = (
@@ -115,17 +180,32 @@ class StreamConfigs:
             raise Refused(HTTPStatus.PRECONDITION_FAILED, "CHANGED_MEANWHILE", message)
         after = new(before)
         self._require_fit(stream_id, after)
-        changes = changes_between(before, after)
+        was_on, on_break = self._breaks.get(stream_id), self._break_after(stream_id, after, action, until)
+        changes = [*changes_between(before, after), *_times_between(was_on, on_break)]
         if not changes:
             return
         self._require_room(stream_id)
         keys = after.model_dump(mode="json", exclude_none=True)
-        version = await self._write(stream_id, who, action, changes, config_row(stream_id, keys))
+        version = await self._write(stream_id, who, action, changes, config_row(stream_id, keys, on_break))
+        if on_break:
+            self._breaks[stream_id] = on_break
+        else:
+            self._breaks.pop(stream_id, None)
         if keys:
             self._set[stream_id] = (version, after)
         else:
             self._set.pop(stream_id, None)
         self._tell(stream_id)
+
+    def _break_after(self, stream_id: str, after: StreamConfig, action: Action, until: float | None) -> Break | None:
+        """The break that a stream is in with `after` set by API."""
+        if after.programme != "break":
+            return None
+        going_on = self._breaks.get(stream_id)
+        if going_on is None:
+            now: Programme = self.of(stream_id).programme or "dub"
+            going_on = Break(time.time(), None, "dub" if now == "break" else now)
+        return replace(going_on, until=until) if action == "break" else going_on
 
     async def _put_destination(self, stream_id: str, destination: Destination, who: str) -> None:
         before = {d.name: d for d in self.of(stream_id).destinations}
@@ -154,12 +234,32 @@ class StreamConfigs:
         stored = self._destinations.setdefault(stream_id, {})
         in_file = any(d.name == name for d in self.file_of(stream_id).destinations)
         row = destination_row(stream_id, name, None) if in_file else no_destination_row(stream_id, name)
-        await self._write(stream_id, who, "destination", [_moved(name, old, None)], row)
+        await self._write(stream_id, who, "destination", [_moved(name, old, None)], row, started_row(stream_id, name))
         if in_file:
             stored[name] = None
         else:
             stored.pop(name, None)
+        self._note_stopped(stream_id, name, stopped=False)
         self._tell(stream_id)
+
+    async def _set_stopped(self, stream_id: str, name: str, who: str, *, stopped: bool) -> None:
+        if self.is_stopped(stream_id, name) == stopped:
+            return
+        self._require_room(stream_id)
+        states = ("started", "stopped")
+        change = Change(key=f"destinations.{name}", before=states[not stopped], after=states[stopped])
+        row = (stopped_row if stopped else started_row)(stream_id, name)
+        await self._write(stream_id, who, "stop" if stopped else "start", [change], row)
+        self._note_stopped(stream_id, name, stopped=stopped)
+        self._tell(stream_id)
+
+    def _note_stopped(self, stream_id: str, name: str, *, stopped: bool) -> None:
+        others = self._stopped.get(stream_id, set()) - {name}
+        names = others | {name} if stopped else others
+        if names:
+            self._stopped[stream_id] = names
+        else:
+            self._stopped.pop(stream_id, None)
 
     async def _alone(self, change: Coroutine[Any, Any, T]) -> T:
         """One change at a time, and to its end even if nobody waits for it any more: memory is what the disk is."""
@@ -173,11 +273,9 @@ class StreamConfigs:
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
 
-    async def _write(
-        self, stream_id: str, who: str, action: Action, changes: Sequence[Change], row: Row | None = None
-    ) -> int:
+    async def _write(self, stream_id: str, who: str, action: Action, changes: Sequence[Change], *rows: Row) -> int:
         try:
-            version = await asyncio.to_thread(self._store.write, stream_id, who, action, changes, row)
+            version = await asyncio.to_thread(self._store.write, stream_id, who, action, changes, rows)
         except StoreError as e:
             logs.get().error("stream_config_not_stored", streamId=stream_id, who=who, action=action, error=e.message)
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "STORE_FAILED", e.message) from e
@@ -198,9 +296,8 @@ class StreamConfigs:
             raise ConfigError(f"config: {e}") from e
 
     def _require_room(self, stream_id: str) -> None:
-        if stream_id not in self._set.keys() | self._destinations.keys() and (
-            len(self._set.keys() | self._destinations.keys()) >= MAX_STREAMS
-        ):
+        known = self._set.keys() | self._destinations.keys() | self._stopped.keys()
+        if stream_id not in known and len(known) >= MAX_STREAMS:
             message = f"{MAX_STREAMS} streams have settings by API, which is the most: delete those of one first"
             raise Refused(HTTPStatus.CONFLICT, "TOO_MANY_STREAMS", message)
 
@@ -212,6 +309,11 @@ def changes_between(before: StreamConfig, after: StreamConfig) -> list[Change]:
         for key in StreamConfig.model_fields
         if getattr(before, key) != getattr(after, key)
     ]
+
+
+def _times_between(before: Break | None, after: Break | None) -> list[Change]:
+    ends = [on_break.until if on_break else None for on_break in (before, after)]
+    return [Change(key="break_until", before=ends[0], after=ends[1])] if ends[0] != ends[1] else []
 
 
 def _shown(value: Any) -> Any:

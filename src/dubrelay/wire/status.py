@@ -6,7 +6,7 @@ what came on stdin (wire/control.py).
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -15,6 +15,14 @@ from dubrelay.config import InputProtocol, Mode, Programme
 State = Literal["waiting", "running"]
 PhraseStatus = Literal["dubbed", "no_speech", "fallback"]
 FallbackReason = Literal["timeout", "deadline", "error", "overload", "invalid_output", "breaker_open"]
+
+SoundName = Literal["original", "dub", "out"]
+"""The phrase as it came in; the answer as the service sent it; what went out, to the dub's end."""
+SOUNDS: tuple[SoundName, ...] = get_args(SoundName)
+
+PEAK_MS = 40
+Peaks = Annotated[str, Field(max_length=4000)]
+"""How loud a sound is, base64: a byte for each PEAK_MS, the loudest sample of them, 255 at full scale."""
 
 
 class _Line(BaseModel):
@@ -55,6 +63,10 @@ class PhraseReport(_Line):
     dub_t0_ms: int | None = None
     """Where the dub starts, as `t0_ms`; None where none is heard."""
     dubbed_ms: int | None = None
+    room_ms: int | None = None
+    """How long the dub could be, as it was told to the service; None where none was asked."""
+    original_peaks: Peaks = ""
+    dub_peaks: Peaks = ""
     lag_ms: int = 0
     """How much later than its original the dub starts, because the one before still spoke."""
     rtt_ms: int | None = None
@@ -62,6 +74,10 @@ class PhraseReport(_Line):
     margin_ms: int | None = None
     """Answer in hand -> deadline; negative: too late."""
     notes: list[str] = []
+    trace: str = ""
+    """Name of its record on disk (wire/trace.py); empty where none is kept."""
+    sounds: tuple[SoundName, ...] = ()
+    """What the record can be heard by, once the phrase has gone out to its end."""
 
 
 class ControlReport(_Line):

@@ -7,12 +7,12 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, JsonValue
 from pydantic.alias_generators import to_camel
 
-from dubrelay.config import InputProtocol, Mode, Programme, Role, StreamConfig
-from dubrelay.wire.status import PhraseReport
+from dubrelay.config import Fallback, InputProtocol, Mode, Programme, Role, StreamConfig
+from dubrelay.wire.status import FallbackReason, PhraseReport
 
 StreamState = Literal["idle", "starting", "running", "grace", "stopping", "degraded", "refused"]
 
-DestinationState = Literal["connecting", "forwarding", "stalled", "refused", "unreachable"]
+DestinationState = Literal["connecting", "forwarding", "stalled", "refused", "unreachable", "stopped"]
 
 STREAMS_PATH = "/v1/streams"
 ME_PATH = "/v1/me"
@@ -39,7 +39,7 @@ class DestinationView(_View):
     """Scheme, host and app."""
     given_by: Literal["settings", "publisher"]
     state: DestinationState | None = None
-    """None while the stream is not in session. `forwarding`: bytes grow."""
+    """None while the stream is not in session. `forwarding`: bytes grow. `stopped`: by an operator, session or not."""
     since: float | None = None
     """Of the state: seconds since the epoch."""
     bitrate_kbps: float | None = None
@@ -51,6 +51,30 @@ class DestinationView(_View):
 
 class DestinationList(_View):
     destinations: list[DestinationView]
+
+
+class BreakView(_View):
+    """Seconds since the epoch."""
+
+    since: float
+    until: float | None = None
+    """When it ends by itself; null: when somebody ends it."""
+
+
+class DubAwayView(_View):
+    """Several phrases one after the other were not dubbed."""
+
+    since: float
+    """Seconds since the epoch."""
+    reason: FallbackReason
+    message: str
+    """What was said about the latest of them that was sent."""
+    phase: Literal["failing", "waiting", "returning"]
+    """waiting: no service is asked now, as each failed too often. returning: answers are in time again, and are heard
+    when several were in a row.
+    """
+    heard: Fallback
+    """What is heard instead."""
 
 
 class StreamAddresses(_View):
@@ -89,6 +113,9 @@ class StreamView(_View):
     mode: Mode
     programme: Programme
     """What goes out, as the worker says; as it is wanted, where there is none."""
+    on_break: BreakView | None = None
+    """While `programme` is to be `break`, and an operator set it."""
+    dub_away: DubAwayView | None = None
     input_protocol: InputProtocol | None = None
     input_ready: bool = False
     """MediaMTX has it to show: of the latest look at its list, as `output_ready`."""
@@ -110,6 +137,8 @@ class PhraseView(_View):
 
 
 class StreamList(_View):
+    instance_id: str = ""
+    """Of the orchestrator's process: another one counts the phrases of each stream anew."""
     streams: list[StreamView]
 
 
@@ -180,7 +209,9 @@ class StreamConfigChanged(StreamConfigView):
     """
 
 
-Action = Literal["config", "delete", "dub", "bypass", "silence", "restart", "destination"]
+Action = Literal[
+    "config", "delete", "dub", "bypass", "silence", "break", "restart", "destination", "stop", "start",
+]  # fmt: skip
 
 
 class Change(_View):

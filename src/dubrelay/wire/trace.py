@@ -10,16 +10,12 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dubrelay import config
-from dubrelay.wire.status import PhraseReport
+from dubrelay.wire.status import PhraseReport, SoundName
 
-SoundName = Literal["original", "dub", "out"]
-"""The phrase as it came in; the answer as the service sent it; what went out, to the dub's end."""
-SOUNDS: tuple[SoundName, ...] = get_args(SoundName)
 _STEM = re.compile(r"[0-9]{16}-[0-9a-f]{4}")
 
 
@@ -51,7 +47,21 @@ class PhraseTrace(BaseModel):
 
     @property
     def stem(self) -> str:
-        return f"{round(self.phrase.started_at * 1000):016d}-{self.instance_id[:4]}"
+        return stem_of(self.phrase.started_at, self.instance_id)
+
+
+def stem_of(started_at: float, instance_id: str) -> str:
+    """Name of a phrase's record; `started_at` in seconds since the epoch."""
+    return f"{round(started_at * 1000):016d}-{instance_id[:4]}"
+
+
+def is_stem(text: str) -> bool:
+    return _STEM.fullmatch(text) is not None
+
+
+def started_ms(stem: str) -> int:
+    """When the phrase of that record began, ms since the epoch."""
+    return int(stem.partition("-")[0])
 
 
 def folder(paths: config.Paths, stream_id: config.StreamId) -> Path:
@@ -72,7 +82,7 @@ def sound_file(directory: Path, stem: str, sound: SoundName) -> Path:
 
 def stems(directory: Path) -> list[str]:
     """Of the records that are there, oldest first; a file with another name is not the worker's."""
-    return sorted(file.stem for file in directory.glob("*.json") if _STEM.fullmatch(file.stem))
+    return sorted(file.stem for file in directory.glob("*.json") if is_stem(file.stem))
 
 
 def read(directory: Path) -> Iterator[PhraseTrace]:

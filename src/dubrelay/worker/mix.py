@@ -47,7 +47,11 @@ FALLBACK_MODE: dict[config.Fallback, Mode] = {
     "ducked": Mode.DUCKED,
     "silence": Mode.SILENCE,
 }
-PROGRAMME_MODE: dict[config.Programme, Mode] = {"bypass": Mode.ORIGINAL, "silence": Mode.SILENCE}
+PROGRAMME_MODE: dict[config.Programme, Mode] = {
+    "bypass": Mode.ORIGINAL,
+    "silence": Mode.SILENCE,
+    "break": Mode.ORIGINAL,
+}
 """What is heard instead of all that the phrases say."""
 WITHOUT_BACKGROUND = {Mode.DUBBED: Mode.DUBBED_DUCKED, Mode.BACKGROUND: Mode.DUCKED}
 

@@ -62,9 +62,9 @@ class PassedSound:
 
     def obey(self, control: Control) -> None:
         """Silence is made of silent frames; each overlaps with the one before it, which is the crossfade."""
-        if control.programme == "dub":
-            message = "control: programme = 'dub': the worker runs in bypass mode and does not decode the sound"
-            raise ControlRefused(message, control.id)
+        if control.programme in ("dub", "break"):
+            asked = f"control: programme = {control.programme!r}"
+            raise ControlRefused(f"{asked}: the worker runs in bypass mode and does not decode the sound", control.id)
         self.programme = control.programme or self.programme
 
     def way_in(self, codec: Codec) -> Sequence[Step]:

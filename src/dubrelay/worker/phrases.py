@@ -23,8 +23,8 @@ from dubrelay.errors import MediaError
 from dubrelay.wire import trace
 from dubrelay.wire.control import Control
 from dubrelay.wire.fragment import Context
-from dubrelay.wire.status import PhraseReport
-from dubrelay.wire.trace import PhraseTrace, SoundName
+from dubrelay.wire.status import PhraseReport, SoundName
+from dubrelay.wire.trace import PhraseTrace
 from dubrelay.wire.worker import WorkerSettings
 from dubrelay.worker.cut import Span
 from dubrelay.worker.desk import Desk
@@ -32,6 +32,7 @@ from dubrelay.worker.dub import Dubbed, DubClient, DubMetrics, NoSpeech, PhraseF
 from dubrelay.worker.listen import Listener
 from dubrelay.worker.meter import Meter
 from dubrelay.worker.metrics import Side, WorkerMetrics
+from dubrelay.worker.peaks import peaks
 from dubrelay.worker.report import Reporter
 from dubrelay.worker.separate import Separator
 from dubrelay.worker.steady import Steadiness
@@ -61,6 +62,7 @@ class _Phrase:
     """As it was when the phrase was sent."""
     known_at: int
     """Running time in ns, as `answered_at`."""
+    room_ms: int | None = None
     answer: Dubbed | NoSpeech | None = None
     answered_at: int | None = None
     message: str = ""
@@ -89,7 +91,7 @@ class Phrases:
         self._sequence = 0
         self._context = Context()
         self._blocks: queue.Queue[tuple[int, Samples] | None] = queue.Queue(_QUEUE_BLOCKS)
-        self._fed_until = 0
+        self._fed_until = self._queued_until = 0
         self._listener = self._new_listener()
         self._closing = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -126,6 +128,9 @@ class Phrases:
             self._timeline.write_original(at, samples)
         self._fed_until = at + len(samples)
         self._measure("input", samples)
+        if self._desk.programme == "break":
+            return
+        self._queued_until = self._fed_until
         try:
             self._blocks.put_nowait((at, samples))
         except queue.Full:
@@ -140,6 +145,8 @@ class Phrases:
             self._timeline.put_on(self._desk.programme)
         if not self._desk.speaks_as(before):
             self._context = Context()
+        if self._desk.programme == "break" != before.programme:
+            self.paused()
 
     @property
     def programme(self) -> Programme:
@@ -186,7 +193,7 @@ class Phrases:
 
     @property
     def queue_ms(self) -> float:
-        return seconds(max(0, self._fed_until - self._listener.heard_until)) * 1000
+        return seconds(max(0, self._queued_until - self._listener.heard_until)) * 1000
 
     def close(self) -> None:
         self._closing.set()
@@ -217,6 +224,8 @@ class Phrases:
                     self._begin(span)
 
     def _begin(self, span: Span) -> None:
+        if self._desk.programme == "break":
+            return
         sequence, self._sequence = self._sequence, self._sequence + 1
         with self._lock:
             phrase = self._phrases[sequence] = _Phrase(span, self._desk, self._now())
@@ -248,6 +257,8 @@ class Phrases:
         try:
             with self._lock:
                 original, room_ms = self._timeline.original(span.start, len(span)), self._timeline.room_ms(sequence)
+                if phrase := self._phrases.get(sequence):
+                    phrase.room_ms = room_ms
             desk, fragment_id = self._desk, self._id_of(sequence)
             samples = heard_by_service(original)
             answer = await self._client.dub(
@@ -291,8 +302,10 @@ class Phrases:
     # --- what became of a phrase
 
     def _report(self, decision: Decision) -> None:
+        span = decision.span
         with self._lock:
             known = self._phrases.pop(decision.sequence, None)
+            original = self._timeline.original(span.start, len(span))
         phrase = known or _Phrase(decision.span, self._desk, self._now())
         self._metrics.fragments.labels(decision.status).inc()
         if decision.reason is not None:
@@ -301,7 +314,7 @@ class Phrases:
             self._metrics.unheard.labels(decision.note).inc()
         started_ns = time_of(phrase.span.start)
         self._metrics.end_to_end_ms.observe((self._now() - started_ns) / 1e6)
-        report = self._line(decision, phrase, started_ns)
+        report = self._line(decision, phrase, started_ns, original)
         self._log.info(
             "fragment",
             fragmentId=self._id_of(decision.sequence),
@@ -316,9 +329,11 @@ class Phrases:
         )
         self._reporter.send(report)
         if self._tracer is not None:
-            self._trace(self._tracer, decision, phrase, report)
+            self._trace(self._tracer, decision, phrase, report, original)
 
-    def _trace(self, tracer: Tracer, decision: Decision, phrase: _Phrase, report: PhraseReport) -> None:
+    def _trace(
+        self, tracer: Tracer, decision: Decision, phrase: _Phrase, report: PhraseReport, original: Samples
+    ) -> None:
         span, placed_at, languages = decision.span, decision.placed_at, phrase.desk.languages
         record = PhraseTrace(
             stream_id=self._settings.stream_id,
@@ -338,8 +353,7 @@ class Phrases:
         )
         sounds: dict[SoundName, Sound] = {}
         if self._settings.trace.sounds:
-            with self._lock:
-                sounds["original"] = self._timeline.original(span.start, len(span)), RATE_HZ
+            sounds["original"] = original, RATE_HZ
             if isinstance(phrase.answer, Dubbed):
                 sounds["dub"] = phrase.answer.samples, phrase.answer.rate_hz
         tracer.decided(record, sounds, span.start, max(span.end, (placed_at or 0) + decision.dub_samples))
@@ -348,13 +362,20 @@ class Phrases:
         programme = self._desk.programme
         return f"not heard: {programme} is on" if decision.status == "dubbed" and programme != "dub" else ""
 
-    def _line(self, decision: Decision, phrase: _Phrase, started_ns: int) -> PhraseReport:
+    def _traced(self, dubbed: Dubbed | None) -> tuple[SoundName, ...]:
+        """What will be kept to listen to."""
+        if self._tracer is None or not self._settings.trace.sounds:
+            return ()
+        return ("original", "dub", "out") if dubbed else ("original", "out")
+
+    def _line(self, decision: Decision, phrase: _Phrase, started_ns: int, original: Samples) -> PhraseReport:
         dubbed = phrase.answer if isinstance(phrase.answer, Dubbed) else None
         metadata = dubbed.metadata if dubbed else None
+        started_at = self._epoch_s + started_ns / 1e9
         return PhraseReport(
             sequence_number=decision.sequence,
             t0_ms=_ms(started_ns),
-            started_at=self._epoch_s + started_ns / 1e9,
+            started_at=started_at,
             duration_ms=round(seconds(phrase.span.end - phrase.span.start) * 1000),
             status=decision.status,
             reason=decision.reason,
@@ -365,11 +386,16 @@ class Phrases:
             tempo=metadata.tempo if metadata else None,
             dub_t0_ms=None if decision.placed_at is None else _ms(time_of(decision.placed_at)),
             dubbed_ms=round(len(dubbed.samples) / dubbed.rate_hz * 1000) if dubbed else None,
+            room_ms=phrase.room_ms,
+            original_peaks=peaks(original, RATE_HZ),
+            dub_peaks=peaks(dubbed.samples, dubbed.rate_hz) if dubbed else "",
             lag_ms=round(decision.lag_samples * 1000 / RATE_HZ),
             rtt_ms=phrase.answer.rtt_ms if phrase.answer else None,
             stage_ms=metadata.stage_ms if metadata else {},
             margin_ms=phrase.margin_ms,
             notes=[*metadata.notes, *dubbed.repairs] if metadata and dubbed else [],
+            trace=trace.stem_of(started_at, logs.INSTANCE_ID) if self._tracer is not None else "",
+            sounds=self._traced(dubbed),
         )
 
 

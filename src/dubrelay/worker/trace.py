@@ -18,7 +18,8 @@ import numpy.typing as npt
 from dubrelay import config, logs
 from dubrelay.audio import RATE_HZ, Ring, Samples, samples_in
 from dubrelay.wire import trace
-from dubrelay.wire.trace import SOUNDS, PhraseTrace, SoundName
+from dubrelay.wire.status import SOUNDS, SoundName
+from dubrelay.wire.trace import PhraseTrace
 
 _WAITING = 20
 _CLOSE_S = 2.0

@@ -1,33 +1,36 @@
 "use strict";
 // Text from streams only ever becomes text nodes, never markup.
 
-const SHOWN = 60;
-const NAMED_STATES = {
-  idle: "ended", starting: "starting", running: "on air", grace: "publisher away", stopping: "stopping",
-  degraded: "degraded", refused: "refused",
-};
+const HISTORY_ROWS = 720;   // as history.py keeps
 const WATCHED = new Set(["running", "grace"]);
+const UNWATCHED = new Set(["idle", "refused", "degraded"]);
 const cards = new Map();   // stream id -> Card
 const byId = id => document.getElementById(id);
 let token = sessionStorage.getItem("token") ?? "";
 let steers = true;
+let instance = null;   // of the orchestrator: with another one the phrases count anew
 
 const headers = () => token ? {Authorization: `Bearer ${token}`} : {};
 
-class Refusal extends Error {}
+class Refusal extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
 
 async function ask(path, options = {}) {
   const sent = {cache: "no-store", ...options, headers: {...headers(), ...options.headers}};
   const answer = await fetch(path, sent);
-  if (answer.status === 401) { askForToken(); throw new Refusal("a token is needed"); }
-  const body = await answer.json();
-  if (!answer.ok) throw new Refusal(body.error?.message ?? `answered ${answer.status}`);
+  if (answer.status === 401) { askForToken(); throw new Refusal("a token is needed", 401); }
+  const body = answer.status === 204 ? null : await answer.json();
+  if (!answer.ok) throw new Refusal(body.error?.message ?? `answered ${answer.status}`, answer.status);
   return body;
 }
 
-function tell(path, method, body) {
+function tell(path, method, body, more = {}) {
   const json = body === undefined ? {} : {body: JSON.stringify(body)};
-  return ask(path, {method, headers: {"Content-Type": "application/json"}, ...json});
+  return ask(path, {method, headers: {"Content-Type": "application/json", ...more}, ...json});
 }
 
 function element(name, attributes, ...children) {
@@ -36,32 +39,31 @@ function element(name, attributes, ...children) {
   return made;
 }
 
+// A text node that says the same already is left alone: nothing is drawn anew, no selection is lost.
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 const seconds = (ms, digits = 1) => ms === null || ms === undefined ? "" : `${(ms / 1000).toFixed(digits)} s`;
 
-function bitrate(bitsPerSecond) {
-  return bitsPerSecond === null || bitsPerSecond === undefined ? "" : `${(bitsPerSecond / 1e6).toFixed(1)} Mbit/s`;
+function bitrate(kbps) {
+  return kbps === null || kbps === undefined ? "" : `${(kbps / 1000).toFixed(1)} Mbit/s`;
 }
-
-function parseGlossary(text) {
-  return text.split("\n").map(line => line.trim()).filter(Boolean).map(line => {
-    const [source, ...target] = line.split("=");
-    return target.length ? {source: source.trim(), target: target.join("=").trim()} : {source: source.trim()};
-  });
-}
-
-const glossaryText = terms => (terms ?? []).map(t => t.target ? `${t.source} = ${t.target}` : t.source).join("\n");
 
 class Card {
   constructor(view) {
     this.id = view.streamId;
     this.base = `/v1/streams/${encodeURIComponent(this.id)}`;
-    this.phrases = [];
-    this.sequence = 0;
+    this.rows = [];
     this.players = {};
     this.root = byId("card").content.firstElementChild.cloneNode(true);
     this.root.setAttribute("aria-label", `Stream ${this.id}`);
+    this.phrases = new Phrases(this.part("phrases"), this.base);
     this.part("name").textContent = this.id;
-    this.listen();
+    this.controls = new Controls(this.part("controls"), this.id, this.base);
+    this.audit = new Audit(this.part("audit"), this.base);
+    this.destinations = new Destinations(this.part("destinations"), this.base, action => this.controls.report(action));
+    this.part("charts").addEventListener("toggle", () => this.drawCharts());
     this.update(view);
     this.catchUp();
     copyButtons(this.part("links"), this.base).catch(() => {});
@@ -69,87 +71,22 @@ class Card {
 
   part(name) { return this.root.querySelector(`[data-${name}]`); }
 
-  listen() {
-    this.part("programme").addEventListener("click", event => {
-      if (event.target.value) this.steer(() => this.switchTo(event.target.value));
-    });
-    const form = this.part("controls");
-    form.addEventListener("submit", event => {
-      event.preventDefault();
-      this.steer(() => this.put(this.formValues()));
-    });
-    form.elements.original_gain_db.addEventListener("input", () => this.showGain());
-    form.elements.original_gain_db.addEventListener("change", () => this.steer(() => this.put(this.formValues())));
-    this.part("charts").addEventListener("toggle", () => this.drawCharts());
-  }
-
-  async steer(action) {
-    const said = this.part("said");
-    try {
-      const changed = await action();
-      if (changed) said.textContent = {live: "Done.", restart: "The worker is being replaced.",
-        next_start: "Kept for when the stream is there.", pending: "Kept; the worker has not answered yet."}[changed.applied];
-    } catch (error) {
-      said.textContent = `Not done: ${error.message}`;
-    }
-  }
-
-  // Silence for all viewers is asked for twice.
-  switchTo(programme) {
-    if (programme === "silence" && !confirm(`No sound at all for the viewers of ${this.id}?`)) return null;
-    return tell(`${this.base}/${programme}`, "POST");
-  }
-
-  formValues() {
-    const fields = this.part("controls").elements;
-    const gain = Number(fields.original_gain_db.value);
-    const wanted = {glossary: parseGlossary(fields.glossary.value), original_gain_db: gain <= -40 ? -100 : gain};
-    if (fields.target_language.value) wanted.target_language = fields.target_language.value.trim();
-    if (fields.voice.value) wanted.voice = fields.voice.value.trim();
-    return wanted;
-  }
-
-  // Only what differs from what is in force is set; the rest stays as it was set.
-  async put(wanted) {
-    const now = await ask(`${this.base}/config`);
-    const changed = Object.entries(wanted).filter(([key, value]) => JSON.stringify(value) !== JSON.stringify(now.inForce[key]));
-    if (!changed.length) return {applied: "live"};
-    return tell(`${this.base}/config`, "PUT", {...now.api, ...Object.fromEntries(changed)});
-  }
-
-  showGain() {
-    const gain = Number(this.part("controls").elements.original_gain_db.value);
-    this.part("gain").textContent = gain <= -40 ? "off" : `${gain} dB`;
-  }
-
-  async fillControls() {
-    const form = this.part("controls");
-    if (!steers || form.contains(document.activeElement)) return;
-    const {inForce} = await ask(`${this.base}/config`);
-    form.elements.target_language.value = inForce.target_language ?? "";
-    form.elements.voice.value = inForce.voice ?? "";
-    form.elements.glossary.value = glossaryText(inForce.glossary);
-    form.elements.original_gain_db.value = Math.max(-40, inForce.original_gain_db ?? -100);
-    this.showGain();
-    form.hidden = false;
-  }
-
   update(view) {
-    const first = this.view === undefined, before = this.view;
+    const first = this.view === undefined;
     this.view = view;
-    const state = this.part("state");
-    state.className = `state ${view.state}`;
-    state.textContent = NAMED_STATES[view.state] ?? view.state;
-    this.part("message").textContent = view.message;
+    const {label, kind, text} = stateOf(view), state = this.part("state");
+    state.className = `state ${kind}`;
+    setText(state, label);
+    setText(this.part("message"), text);
     this.showFacts();
-    this.showDestinations();
-    for (const button of this.part("programme").children)
-      button.setAttribute("aria-pressed", String(button.value === view.programme));
+    this.destinations.show(view.destinations ?? []);
+    this.controls.show(view);
     this.watch();
-    if (first || before.runId !== view.runId) this.fillControls().catch(() => {});
-    if (view.lastSequence < this.sequence) { this.phrases = []; this.sequence = 0; }
-    if (!first && view.lastSequence > this.sequence) this.catchUp();
+    if (!first && view.lastSequence > this.phrases.sequence) this.catchUp();
   }
+
+  // Another orchestrator counts the phrases anew; what the one before said stays to be read.
+  countAnew() { this.phrases.sequence = 0; }
 
   watch() {
     for (const side of ["in", "out"]) {
@@ -158,6 +95,9 @@ class Card {
         const figure = this.root.querySelector(`[data-side=${side}]`);
         this.players[side] = new Player(figure, `${this.base}/preview/${side}/index.m3u8`, headers);
         if (Meters.context) this.players[side].meter();
+      } else if (UNWATCHED.has(this.view.state)) {
+        this.players[side]?.close();
+        delete this.players[side];
       }
     }
   }
@@ -169,7 +109,7 @@ class Card {
       ["mode", view.mode],
       ["delay", seconds(view.delayMs)],
       ["A/V", view.avSyncMs === null ? "" : `${view.avSyncMs.toFixed(1)} ms`],
-      ["on time, last minute", this.onTime()],
+      ["on time, last minute", this.phrases.onTime(view.delayMs)],
       ["reads", view.inputProtocol],
       ["CPU", worker?.cpuPercent == null ? "" : `${worker.cpuPercent.toFixed(0)} %`],
       ["memory", worker?.rssBytes == null ? "" : `${(worker.rssBytes / 1e6).toFixed(0)} MB`],
@@ -180,58 +120,31 @@ class Card {
       element("div", {}, element("dt", {}, name), element("dd", {}, value))));
   }
 
-  onTime() {
-    const since = Date.now() / 1000 - 60 - (this.view.delayMs ?? 0) / 1000;
-    const recent = this.phrases.filter(({phrase}) => phrase.started_at > since && phrase.status !== "no_speech");
-    return recent.length ? `${recent.filter(({phrase}) => phrase.status === "dubbed").length} of ${recent.length}` : "";
-  }
-
-  showDestinations() {
-    const list = this.part("destinations"), all = this.view.destinations ?? [];
-    list.hidden = !all.length;
-    list.replaceChildren(...all.map(one => element("li", {className: "row"},
-      element("span", {className: `state ${one.state === "forwarding" ? "running" : "degraded"}`}, one.state),
-      element("strong", {}, one.name), element("span", {className: "dim"}, one.url ?? ""),
-      element("span", {}, bitrate(one.bitsPerSecond)), element("span", {}, one.error ?? ""))));
-  }
-
   async catchUp() {
     try {
-      const details = await ask(`${this.base}?after=${this.sequence}`);
+      const details = await ask(`${this.base}?after=${this.phrases.sequence}`);
       for (const phrase of details.phrases ?? []) this.add(phrase);
     } catch (error) { /* the next list tells */ }
   }
 
   add(phrase) {
-    if (phrase.sequence <= this.sequence) return;
-    this.sequence = phrase.sequence;
-    this.phrases = [...this.phrases, phrase].slice(-SHOWN);
-    const body = this.root.querySelector("tbody");
-    body.prepend(this.row(phrase.phrase));
-    while (body.rows.length > SHOWN) body.lastElementChild.remove();
-    this.part("phrases").hidden = false;
+    this.phrases.add(phrase);
     this.showFacts();
-  }
-
-  row(phrase) {
-    const stages = Object.entries(phrase.stage_ms).map(([stage, ms]) => `${stage} ${seconds(ms, 2)}`).join(", ");
-    return element("tr", {className: phrase.status},
-      element("td", {className: "number dim"}, new Date(phrase.started_at * 1000).toLocaleTimeString()),
-      element("td", {}, phrase.transcript),
-      element("td", {}, phrase.translated_text),
-      element("td", {}, room(phrase)),
-      element("td", {className: "number", title: stages}, seconds(phrase.rtt_ms, 2)),
-      element("td", {className: "number"}, seconds(phrase.margin_ms)),
-      element("td", {}, outcome(phrase)));
   }
 
   async drawCharts() {
     const charts = this.part("charts");
     if (!charts.open) return;
-    const {rows} = await ask(`${this.base}/history`);
-    if (rows.length) charts.querySelector(".charts").replaceChildren(...chartsOf(rows));
     clearTimeout(this.chartTimer);
+    if (!document.hidden) await this.refreshCharts(charts);
     this.chartTimer = setTimeout(() => this.drawCharts().catch(() => {}), 5000);
+  }
+
+  // An hour of rows at most, of which only the new ones are asked for.
+  async refreshCharts(charts) {
+    const {rows} = await ask(`${this.base}/history?after=${this.rows.at(-1)?.at ?? 0}`);
+    this.rows = [...this.rows, ...rows].slice(-HISTORY_ROWS);
+    if (rows.length) charts.querySelector(".charts").replaceChildren(...chartsOf(this.rows));
   }
 
   close() {
@@ -241,61 +154,33 @@ class Card {
   }
 }
 
-// The original above, the dub below, on the same time: what sticks out at the right had no room.
-function room(phrase) {
-  const starts = (phrase.dub_t0_ms ?? phrase.t0_ms) - phrase.t0_ms, whole = Math.max(phrase.duration_ms, starts + (phrase.dubbed_ms ?? 0), 1);
-  const bar = element("div", {className: "room"});
-  const original = element("i", {}), dub = element("b", {});
-  original.style.width = `${100 * phrase.duration_ms / whole}%`;
-  dub.style.left = `${100 * starts / whole}%`;
-  dub.style.width = `${100 * (phrase.dub_t0_ms === null ? 0 : phrase.dubbed_ms ?? 0) / whole}%`;
-  bar.append(original, dub);
-  bar.title = `original ${seconds(phrase.duration_ms)}, dub ${seconds(phrase.dubbed_ms)}` + (phrase.tempo ? `, tempo ${phrase.tempo.toFixed(2)}` : "");
-  return bar;
-}
-
-function outcome(phrase) {
-  const why = {timeout: "the service took too long", deadline: "too late", error: "the service failed",
-    overload: "the service is full", invalid_output: "the answer was of no use", breaker_open: "the service is not asked now"};
-  const what = {dubbed: "dubbed", no_speech: "no words heard", fallback: "original"}[phrase.status];
-  const parts = [phrase.reason ? `${what}: ${why[phrase.reason] ?? phrase.reason}` : what];
-  if (phrase.tempo) parts.push(`tempo ${phrase.tempo.toFixed(2)}`);
-  if (phrase.voice) parts.push(phrase.voice);
-  if (phrase.message) parts.push(phrase.message);
-  return parts.join(" · ");
-}
-
 function show(streams) {
   const there = new Set(streams.map(stream => stream.streamId));
   for (const [id, card] of cards) if (!there.has(id)) { card.close(); cards.delete(id); }
-  byId("none")?.remove();
   for (const view of streams) {
     if (cards.has(view.streamId)) { cards.get(view.streamId).update(view); continue; }
     const card = new Card(view);
     cards.set(view.streamId, card);
     byId("streams").append(card.root);
   }
-  if (!streams.length) {
-    const first = byId("no-streams").content.firstElementChild.cloneNode(true);
-    const server = `rtmp://${location.hostname}:1935/live/STREAM`;
-    first.id = "none";
-    first.querySelector("[data-server]").textContent = server;
-    first.querySelector("[data-ffmpeg]").textContent =
-      `ffmpeg -re -i FILE -c:v libx264 -g 50 -c:a aac -f flv '${server}/in?key=KEY'`;
-    byId("streams").append(first);
-  }
+  FirstRun.show(streams);
   byId("summary").textContent = streams.length ? `${streams.length} stream${streams.length > 1 ? "s" : ""}` : "no streams yet";
 }
 
 function askForToken() {
   byId("login").hidden = false;
   byId("alerts").hidden = true;
+  FirstRun.hide();
   for (const card of cards.values()) card.close();
   cards.clear();
 }
 
 function heard(event, data) {
-  if (event === "streams") show(data.streams);
+  if (event === "streams") {
+    if (data.instanceId !== instance) for (const card of cards.values()) card.countAnew();
+    instance = data.instanceId;
+    show(data.streams);
+  }
   if (event === "alerts") showAlerts(data);
   if (event === "phrase") cards.get(data.streamId)?.add(data);
 }

@@ -1,45 +1,80 @@
 "use strict";
 // A live picture with its level meter. Pictures start muted, as browsers want it; meters need a click first.
 
+const METER_MS = 66;   // levels are drawn so often; more is not seen and costs every frame
+
 const Meters = {
   context: null,
   players: new Set(),
+  drawnAt: 0,
   start() {
+    const first = this.context === null;
     this.context ??= new AudioContext();
     this.context.resume();
     for (const player of this.players) player.meter();
-    requestAnimationFrame(() => this.draw());
+    if (first) requestAnimationFrame(now => this.draw(now));
   },
-  draw() {
-    for (const player of this.players) player.drawLevel();
-    requestAnimationFrame(() => this.draw());
+  draw(now) {
+    if (now - this.drawnAt >= METER_MS) {
+      this.drawnAt = now;
+      for (const player of this.players) if (player.watched) player.drawLevel();
+    }
+    requestAnimationFrame(next => this.draw(next));
   },
 };
+
+// A picture that nobody sees is not fetched: the tab is hidden, or it is scrolled away and nobody listens to it.
+const Watched = {
+  observer: new IntersectionObserver(entries => {
+    for (const {target, isIntersecting} of entries) {
+      const player = [...Meters.players].find(one => one.video === target);
+      if (player) { player.onScreen = isIntersecting; player.watch(); }
+    }
+  }, {rootMargin: "200px"}),
+};
+document.addEventListener("visibilitychange", () => { for (const player of Meters.players) player.watch(); });
 
 class Player {
   constructor(figure, url, headers) {
     this.url = url;
     this.headers = headers;
     this.audible = false;
+    this.onScreen = true;
+    this.watched = false;
     this.video = Object.assign(document.createElement("video"), {muted: true, autoplay: true, playsInline: true});
     this.video.setAttribute("aria-label", figure.querySelector("figcaption").textContent);
     this.button = Object.assign(document.createElement("button"), {type: "button", className: "quiet", textContent: "listen"});
     this.button.setAttribute("aria-pressed", "false");
     this.button.addEventListener("click", () => this.toggle());
     this.bar = document.createElement("i");
-    const meter = Object.assign(document.createElement("span"), {className: "meter"});
+    const meter = this.scale = Object.assign(document.createElement("span"), {className: "meter"});
     meter.setAttribute("aria-hidden", "true");
     meter.append(this.bar);
     figure.querySelector("figcaption").append(this.button, meter);
     figure.append(this.video);
     this.retry = 0;
     Meters.players.add(this);
-    this.load();
+    Watched.observer.observe(this.video);
+    this.watch();
+  }
+
+  // Only while somebody sees or hears it.
+  watch() {
+    const wanted = !document.hidden && (this.onScreen || this.audible);
+    if (wanted === this.watched) return;
+    this.watched = wanted;
+    if (wanted) this.load();
+    else this.unload();
+  }
+
+  unload() {
+    clearTimeout(this.retry);
+    this.hls?.destroy();
+    this.hls = null;
   }
 
   load() {
-    clearTimeout(this.retry);
-    this.hls?.destroy();
+    this.unload();
     this.hls = new Hls({
       lowLatencyMode: true, maxBufferLength: 10, backBufferLength: 10, liveDurationInfinity: true,
       xhrSetup: xhr => { for (const [key, value] of Object.entries(this.headers())) xhr.setRequestHeader(key, value); },
@@ -66,12 +101,13 @@ class Player {
     this.audible = on;
     this.button.setAttribute("aria-pressed", String(on));
     if (this.gain) this.gain.gain.value = on ? 1 : 0;
+    this.watch();
   }
 
   // What the page hears goes through a gain, so that the meter shows what nobody listens to as well.
   meter() {
     if (this.gain || !Meters.context) return;
-    const source = Meters.context.createMediaElementSource(this.video);
+    const source = this.source = Meters.context.createMediaElementSource(this.video);
     this.analyser = Meters.context.createAnalyser();
     this.analyser.fftSize = 2048;
     this.gain = Meters.context.createGain();
@@ -91,12 +127,14 @@ class Player {
 
   drawLevel() {
     const level = this.levelDb;
-    if (level !== null) this.bar.style.width = `${Math.max(0, Math.min(100, (level + 60) / 60 * 100))}%`;
+    if (level !== null) this.bar.style.transform = `scaleX(${Math.max(0, Math.min(1, (level + 60) / 60)).toFixed(2)})`;
   }
 
   close() {
-    clearTimeout(this.retry);
-    this.hls?.destroy();
+    this.unload();
+    Watched.observer.unobserve(this.video);
     Meters.players.delete(this);
+    for (const node of [this.source, this.analyser, this.gain]) node?.disconnect();
+    for (const shown of [this.video, this.button, this.scale]) shown.remove();
   }
 }
