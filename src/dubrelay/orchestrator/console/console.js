@@ -253,5 +253,7 @@ byId("login").addEventListener("submit", event => {
 byId("leave").addEventListener("click", () => { sessionStorage.removeItem("token"); location.reload(); });
 byId("sound").addEventListener("click", () => { Meters.start(); byId("sound").hidden = true; });
 byId("sound").hidden = false;
-health();
-begin();
+addEventListener("DOMContentLoaded", () => {   // all scripts are there
+  health();
+  begin();
+});

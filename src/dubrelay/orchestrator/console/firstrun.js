@@ -11,23 +11,25 @@ const SAMPLE_SAID = {
 };
 
 const FirstRun = {
-  none: false,
+  none: false,    // no stream at all
+  quiet: false,   // none that has not ended
   filled: false,
   sample: {state: "off"},
   timer: 0,
 
   show(streams) {
-    const before = this.none, demo = streams.some(stream => stream.streamId === "demo");
+    const before = this.quiet, demo = streams.some(stream => stream.streamId === "demo");
     this.none = !streams.length;
+    this.quiet = streams.every(stream => stream.state === "idle");
     byId("first").hidden = !this.none;
     if (this.none && !this.filled) this.fill();
-    if (this.none !== before || demo !== this.demo) this.look();
+    if (this.quiet !== before || demo !== this.demo) this.look();
     this.demo = demo;
   },
 
   hide() {
     clearTimeout(this.timer);
-    Object.assign(this, {none: false, filled: false, demo: undefined, sample: {state: "off"}});
+    Object.assign(this, {none: false, quiet: false, filled: false, demo: undefined, sample: {state: "off"}});
     byId("first").hidden = byId("sample").hidden = true;
   },
 
@@ -63,7 +65,7 @@ const FirstRun = {
     again.hidden = false;
   },
 
-  // Until it is off and there are streams: then another one who starts it makes a stream, and that is seen.
+  // Again and again, until it is off while streams are on: whoever starts it then makes a stream, and that is seen.
   async look() {
     clearTimeout(this.timer);
     try {
@@ -71,14 +73,14 @@ const FirstRun = {
     } catch (error) {
       if (error.status === 401) return;
     }
-    if (this.none || this.sample.state !== "off")
+    if (this.quiet || this.sample.state !== "off")
       this.timer = setTimeout(() => this.look(), SAMPLE_LOOK_MS[this.sample.state]);
   },
 
   showSample(view) {
     this.sample = view;
     const on = view.state === "making" || view.state === "publishing", button = byId("sample-switch");
-    byId("sample").hidden = !(this.none || view.state !== "off") || !(steers || on);
+    byId("sample").hidden = !(this.quiet || view.state !== "off") || !(steers || on);
     button.hidden = !steers;
     setText(button, on ? "Stop the demo programme" : "Start the demo programme");
     setText(byId("sample-said"), SAMPLE_SAID[view.state](view));
