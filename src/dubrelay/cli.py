@@ -21,6 +21,7 @@ import typer
 from dubrelay import __version__, config, logs
 from dubrelay.config import Mode, Paths, Role, Settings, Stream, WayIn
 from dubrelay.errors import EXIT_OK, ConfigError, StartupError
+from dubrelay.wire.firstrun import FIRST_STREAM
 from dubrelay.wire.status import SoundName
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 DEFAULT_CONFIG = Path("dubrelay.toml")
 EXIT_NOT_DUBBED = 1
 EXIT_BROKEN = 1
-FIRST_STREAM = "main"
 DAY_S = 86_400.0
 MOCK_ENGINES: dict[str, Any] = {"sts.asr": ["mock"], "sts.mt": ["mock"], "sts.tts": ["mock"], "sts.tts_fast": []}
 
@@ -430,6 +430,7 @@ def mediamtx(
 @app.command()
 def doctor(
     installed: Annotated[bool, typer.Option("--installed", help="Only what is installed, no ports, no room.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The table as JSON on one line.")] = False,
     config_file: ConfigFile = None,
     keys: SetKeys = None,
 ) -> int:
@@ -438,7 +439,10 @@ def doctor(
 
     settings = settings_from(config_file, keys)
     rows = room.installed(settings) if installed else room.check(settings)
-    room.show(rows)
+    if as_json:
+        typer.echo(room.as_json(rows))
+    else:
+        room.show(rows)
     return EXIT_OK if all(row.ok for row in rows) else StartupError.exit_code
 
 

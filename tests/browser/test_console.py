@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import re
-import shutil
 import wave
 import zipfile
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, expect
 from pydantic import SecretStr
 
 from dubrelay import config
@@ -72,15 +71,6 @@ def on_air(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningOrchestr
         stack.enter_context(publish(media.rtmp("live/x/in"), file=file, loop=True))
         media.wait_available("live/x/out", 60)
         yield orchestrator
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        # Root has no sandbox; what is shown is our own page.
-        started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -29,12 +29,14 @@ from dubrelay.orchestrator.costs import Costs
 from dubrelay.orchestrator.destinations import destination_routes
 from dubrelay.orchestrator.egress import Egress
 from dubrelay.orchestrator.events import Events
+from dubrelay.orchestrator.firstrun import first_run_routes
 from dubrelay.orchestrator.guard import Guard, require_token
 from dubrelay.orchestrator.hooks import hook_routes
 from dubrelay.orchestrator.keys import Keys, file_of, with_internal_secret
 from dubrelay.orchestrator.limits import Failures
 from dubrelay.orchestrator.mediamtx import ControlApi
 from dubrelay.orchestrator.metrics import OrchestratorMetrics
+from dubrelay.orchestrator.needed import Needed
 from dubrelay.orchestrator.page import page_routes
 from dubrelay.orchestrator.plan import is_recorded
 from dubrelay.orchestrator.preview import Preview, preview_routes
@@ -42,12 +44,14 @@ from dubrelay.orchestrator.reconcile import Reconciler
 from dubrelay.orchestrator.recording import Recorder
 from dubrelay.orchestrator.recordings import recording_routes
 from dubrelay.orchestrator.refused import Refused
+from dubrelay.orchestrator.sample import Sample
 from dubrelay.orchestrator.store import FILE_NAME, Store
 from dubrelay.orchestrator.stream_config_api import config_routes
 from dubrelay.orchestrator.streamconfigs import StreamConfigs
 from dubrelay.orchestrator.supervisor import Supervisor
 from dubrelay.orchestrator.traces import trace_routes
 from dubrelay.trust import server_context
+from dubrelay.wire.sample import STREAM_ID
 from dubrelay.wire.streams import PhraseView
 
 SHUTDOWN_S = 2
@@ -70,7 +74,7 @@ def build_app(
     )
     keys = keys or Keys(file_of(settings.paths))
     metrics, events, costs = OrchestratorMetrics(), Events(), Costs(settings.sts_client.cost_per_hour)
-    media = ControlApi(settings.mediamtx.api_url, secret)
+    media, preview = ControlApi(settings.mediamtx.api_url, secret), Preview(settings.mediamtx.hls_url, secret)
     configs = StreamConfigs(settings, Store(settings.paths.state_dir / FILE_NAME))
     recorder = Recorder(settings, lambda id_: is_recorded(settings, configs.of(id_)), metrics.recordings_deleted.inc)
     egress = Egress(
@@ -111,7 +115,7 @@ def build_app(
         on_change=events.alerts,
         clock=alert_clock,
     )
-    preview = Preview(settings.mediamtx.hls_url, secret)
+    sample = Sample(settings, busy=lambda: reconciler.has_publisher(STREAM_ID))
     metrics.watch(
         states=lambda: [live.view().state for live in reconciler.streams.values()],
         workers=lambda: [
@@ -137,6 +141,7 @@ def build_app(
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+            await sample.close()
             await reconciler.close()
             await recorder.close()
             await media.close()
@@ -160,6 +165,7 @@ def build_app(
         alert_routes(alerts),
         preview_routes(preview),
         trace_routes(settings.paths),
+        first_run_routes(settings, Needed(settings), sample),
         page_routes(),
         config_routes(settings, configs, reconciler),
         destination_routes(egress, configs),

@@ -81,6 +81,10 @@ class Reconciler:
     async def close(self) -> None:
         await asyncio.gather(*(live.close() for live in self.streams.values()))
 
+    def has_publisher(self, stream_id: str) -> bool:
+        live = self.streams.get(stream_id)
+        return live is not None and live.machine.source is not None
+
     def hook_ready(self, stream_id: str, event: HookEvent, request_id: str) -> Action:
         """Remembers what the publisher asked for and looks at once."""
         self._hints[event.sourceId] = _Hint(event.query, request_id)

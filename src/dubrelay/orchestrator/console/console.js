@@ -160,28 +160,20 @@ class Card {
 function show(streams) {
   const there = new Set(streams.map(stream => stream.streamId));
   for (const [id, card] of cards) if (!there.has(id)) { card.close(); cards.delete(id); }
-  byId("none")?.remove();
   for (const view of streams) {
     if (cards.has(view.streamId)) { cards.get(view.streamId).update(view); continue; }
     const card = new Card(view);
     cards.set(view.streamId, card);
     byId("streams").append(card.root);
   }
-  if (!streams.length) {
-    const first = byId("no-streams").content.firstElementChild.cloneNode(true);
-    const server = `rtmp://${location.hostname}:1935/live/STREAM`;
-    first.id = "none";
-    first.querySelector("[data-server]").textContent = server;
-    first.querySelector("[data-ffmpeg]").textContent =
-      `ffmpeg -re -i FILE -c:v libx264 -g 50 -c:a aac -f flv '${server}/in?key=KEY'`;
-    byId("streams").append(first);
-  }
+  FirstRun.show(streams);
   byId("summary").textContent = streams.length ? `${streams.length} stream${streams.length > 1 ? "s" : ""}` : "no streams yet";
 }
 
 function askForToken() {
   byId("login").hidden = false;
   byId("alerts").hidden = true;
+  FirstRun.hide();
   for (const card of cards.values()) card.close();
   cards.clear();
 }
@@ -192,7 +184,6 @@ function heard(event, data) {
     instance = data.instanceId;
     show(data.streams);
   }
-  if (event === "streams") show(data.streams);
   if (event === "alerts") showAlerts(data);
   if (event === "phrase") cards.get(data.streamId)?.add(data);
 }
@@ -265,5 +256,7 @@ byId("login").addEventListener("submit", event => {
 byId("leave").addEventListener("click", () => { sessionStorage.removeItem("token"); location.reload(); });
 byId("sound").addEventListener("click", () => { Meters.start(); byId("sound").hidden = true; });
 byId("sound").hidden = false;
-health();
-begin();
+addEventListener("DOMContentLoaded", () => {   // all scripts are there
+  health();
+  begin();
+});

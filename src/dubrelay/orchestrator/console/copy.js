@@ -6,15 +6,20 @@ const COPIED = {publish: "publish URL", watch: "watch URL", player: "player snip
 
 async function copyButtons(row, base) {
   const addresses = await ask(`${base}/addresses`);
+  showCopyButtons(row, Object.entries(COPIED).map(([name, label]) => [label, addresses[name]]));
+}
+
+// `texts`: pairs of what it is called and what is copied.
+function showCopyButtons(row, texts) {
   const field = element("input", {readOnly: true, hidden: true, className: "copied"});
   const said = element("span", {className: "dim"});
   said.setAttribute("role", "status");
-  const buttons = Object.entries(COPIED).map(([name, label]) => {
+  const buttons = texts.map(([label, text]) => {
     const button = element("button", {type: "button", className: "quiet"}, `Copy ${label}`);
     button.addEventListener("click", async () => {
-      const done = await copy(addresses[name], field);
+      const done = await copy(text, field);
       field.setAttribute("aria-label", label);
-      const key = addresses[name].includes("KEY") ? "; a key goes where KEY stands" : "";
+      const key = text.includes("KEY") ? "; a key goes where KEY stands" : "";
       said.textContent = (done ? `The ${label} is copied` : "Copy what is selected, with Ctrl+C") + key;
     });
     return button;
