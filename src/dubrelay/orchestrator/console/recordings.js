@@ -7,11 +7,11 @@ const RECORDING_STATES = {
 };
 const LIST_EVERY_MS = 5000;
 
-function size(bytes) {
+function sizeText(bytes) {
   return bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
 }
 
-function length(wholeSeconds) {
+function lengthText(wholeSeconds) {
   const parts = [wholeSeconds / 3600, wholeSeconds / 60 % 60, wholeSeconds % 60].map(Math.floor);
   return parts.map((part, n) => n ? String(part).padStart(2, "0") : String(part)).join(":");
 }
@@ -46,7 +46,7 @@ class Recordings {
     if (!this.root.open) return;
     try {
       const found = await ask(`${this.base}/recordings`);
-      this.part("total").textContent = `${size(found.totalBytes)} of ${size(found.limitBytes)} for all streams`;
+      this.part("total").textContent = `${sizeText(found.totalBytes)} of ${sizeText(found.limitBytes)} for all streams`;
       this.fill(found.recordings);
     } catch (error) { /* asked for again */ }
     clearTimeout(this.timer);
@@ -78,8 +78,8 @@ class Recordings {
     if (one.open) actions.append("being written");
     else if (steers) actions.append(this.button("delete", `Delete the recording of ${began}`, () => this.remove(one, began)));
     return element("tr", {}, element("td", {className: "number"}, began),
-      element("td", {className: "number"}, length(one.durationS)),
-      element("td", {className: "number"}, size(one.sizeBytes)), files, actions);
+      element("td", {className: "number"}, lengthText(one.durationS)),
+      element("td", {className: "number"}, sizeText(one.sizeBytes)), files, actions);
   }
 
   link(file, text, label) {
@@ -94,7 +94,7 @@ class Recordings {
   }
 
   async remove(one, began) {
-    if (!confirm(`Delete the recording of ${began} (${size(one.sizeBytes)}) and its captions? It cannot be had back.`)) return;
+    if (!confirm(`Delete the recording of ${began} (${sizeText(one.sizeBytes)}) and its captions? It cannot be had back.`)) return;
     await tell(`/v1/recordings/${encodeURIComponent(this.id)}/${encodeURIComponent(one.file)}`, "DELETE");
     await this.list();
   }
