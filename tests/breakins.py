@@ -26,6 +26,7 @@ from pydantic import SecretStr
 from dubrelay import config, stack
 from dubrelay.config import INTERNAL_USER, Settings
 from dubrelay.orchestrator import keys
+from dubrelay.wire.alerts import ALERTS_PATH
 from dubrelay.wire.hook import AUTH_PATH, EVENTS_PATH
 from dubrelay.wire.streams import STREAMS_PATH
 from media import free_mediamtx_settings, free_port, publish_command
@@ -275,6 +276,11 @@ ATTEMPTS = [
         _request("FORBIDDEN"),
     ),
     Attempt(
+        "messages to the webhooks as a viewer",
+        lambda h: h.api("POST", f"{ALERTS_PATH}/test", h.token),
+        _request("FORBIDDEN"),
+    ),
+    Attempt(
         "posing as this machine",
         lambda h: h.api("GET", STREAMS_PATH, X_Forwarded_For="127.0.0.1", Forwarded="for=127.0.0.1"),
         UNAUTHORIZED,
@@ -311,6 +317,10 @@ ATTEMPTS = [
     Attempt(
         "a destination inside the network",
         lambda h: _refused_settings('streams={"a":{"destinations":[{"name":"x","url":"http://169.254.169.254/"}]}}'),
+    ),
+    Attempt(
+        "a webhook that is a file",
+        lambda h: _refused_settings('alerts.webhooks=[{"name":"x","url":"file:///etc/passwd"}]'),
     ),
     Attempt("a service that is a file", lambda h: _refused_settings('sts_client.urls=["file:///etc/passwd"]')),
     Attempt(

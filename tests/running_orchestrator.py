@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import gettempdir
@@ -63,9 +65,14 @@ class RunningOrchestrator(_Asked):
     Listens on `settings.orchestrator.port`.
     """
 
-    def __init__(self, settings: config.Settings, command: tuple[str, ...] = FAKE_WORKER) -> None:
+    def __init__(
+        self,
+        settings: config.Settings,
+        command: tuple[str, ...] = FAKE_WORKER,
+        alert_clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__(settings)
-        app = build_app(self.settings, Supervisor(settings.orchestrator, command))
+        app = build_app(self.settings, Supervisor(settings.orchestrator, command), alert_clock=alert_clock)
         self._server = uvicorn.Server(server_config(app, settings))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
 

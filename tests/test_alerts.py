@@ -6,16 +6,20 @@ import json
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from dubrelay.config import AlertName
+from dubrelay.orchestrator.conditions import RULES
 from dubrelay.orchestrator.metrics import OrchestratorMetrics
 from dubrelay.sts.meter import Meter
 from dubrelay.sts.metrics import Metrics
+from dubrelay.wire.alerts import Message
 from dubrelay.worker.dub import DubMetrics
+from dubrelay.worker.meter import Meter as LoudnessMeter
 from dubrelay.worker.metrics import WorkerMetrics
 
 pytestmark = pytest.mark.service
@@ -43,6 +47,7 @@ def known() -> set[str]:
     orchestrator, worker, sts = OrchestratorMetrics(), WorkerMetrics(), Metrics()
     orchestrator.watch(states=list, workers=list)
     DubMetrics(worker.registry)
+    worker.show("input", LoudnessMeter())
     sts.watch(Meter(lambda: 0.0), 0.0)
     found = _names(orchestrator.text().decode()) | _names(worker.text()) | _names(sts.render().decode())
     return found | OF_PROMETHEUS
@@ -95,6 +100,32 @@ def test_every_alert_says_what_it_is_and_has_a_case_that_fires() -> None:
     for rule in rules():
         assert rule["labels"]["severity"] in {"critical", "warning"}
         assert rule["annotations"]["summary"]
+
+
+def test_the_orchestrator_s_own_alerts_are_prometheus_rules() -> None:
+    """All but one: of its own end it cannot tell."""
+
+    def seconds(duration: str) -> int:
+        return int(duration[:-1]) * {"s": 1, "m": 60}[duration[-1]]
+
+    theirs = {rule["alert"]: (rule["labels"]["severity"], seconds(rule.get("for", "0s"))) for rule in rules()}
+    assert theirs.pop("OrchestratorDown")
+    assert {name: (rule.severity, rule.for_s) for name, rule in RULES.items()} == theirs
+    assert set(RULES) == set(get_args(AlertName))
+
+
+def test_the_document_of_the_alerts_says_what_they_are() -> None:
+    text = (ROOT / "docs" / "alerts.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([A-Z]\w+)` \| (critical|warning) \| (?:at once|(\d+) (s|min)) \| ", text, re.MULTILINE)
+    described = {
+        name: (severity, int(number or 0) * {"": 1, "s": 1, "min": 60}[unit]) for name, severity, number, unit in rows
+    }
+    assert described == {name: (rule.severity, rule.for_s) for name, rule in RULES.items()}
+    (example,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    (alert,) = Message.model_validate_json(example).alerts
+    assert alert.description == RULES[alert.name].description
+    todo = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    assert all(re.search(rf"^\|.*\b{rule['alert']}\b.*\|.*\|$", todo, re.MULTILINE) for rule in rules())
 
 
 def promtool(*arguments: str) -> None:

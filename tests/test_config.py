@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -297,3 +298,35 @@ def test_settings_survive_the_way_through_the_environment(
         }
     )
     assert config.load(None, config.to_environ(settings)) == settings
+
+
+HOOK = "[[alerts.webhooks]]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (f'{HOOK}name = "a"\nurl = "ftp://h/SECRET"', "alerts.webhooks.0.url = ***: must be an http or https URL"),
+        (f'{HOOK}name = "a"\nurl = "https://u:SECRET@h/x"', "alerts.webhooks.0.url = ***: must be an http or https"),
+        (f'{HOOK}name = "a"', "alerts.webhooks.0: url or url_file must be set, and not both"),
+        (f'{HOOK}name = "A"\nurl = "https://h/x"', "alerts.webhooks.0.name = 'A': must be 1 to 32 lower-case"),
+        (
+            f'{HOOK}name = "a"\nurl = "https://h/SECRET"\nformat = "xml"',
+            "alerts.webhooks.0.format = 'xml': must be one of json, slack",
+        ),
+        ('[alerts]\nwebhooks = "https://h/SECRET"', "alerts.webhooks = ***: must be a list, at most 16, each a table"),
+        ('[alerts]\nwebhooks = ["https://h/SECRET"]', "alerts.webhooks.0 = ***: must be a table of keys and values"),
+        ("[alerts]\nresolve_after_s = -1", "alerts.resolve_after_s = -1: must be a number from 0 to 3600"),
+    ],
+)  # fmt: skip
+def test_a_refusal_of_a_webhook_says_what_is_wrong_and_never_its_url(text: str, problem: str, tmp_path: Path) -> None:
+    (line,) = _problems(text, tmp_path)
+    assert problem in line
+    assert "SECRET" not in line
+
+
+def test_webhooks_go_by_environment_to_a_child() -> None:
+    hook = {"name": "a", "url": "https://h/SECRET", "rules": ["EgressDown"], "format": "slack"}
+    settings = config.load(None, {"DUBRELAY_ALERTS__WEBHOOKS": json.dumps([hook])})
+    assert config.load(None, config.to_environ(settings)) == settings
+    assert "SECRET" not in repr(settings)

@@ -24,6 +24,11 @@ REFERENCE = ROOT / "deploy" / "dubrelay.toml"
 TABLE = ROOT / "docs" / "configuration.md"
 
 
+def _plain(value: Any) -> Any:
+    """As TOML has it."""
+    return [*value] if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+
+
 def _defaults(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in section:
         if isinstance(value, BaseModel):
@@ -31,7 +36,7 @@ def _defaults(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]
         elif isinstance(value, SecretStr):
             yield prefix + key, value.get_secret_value()
         else:
-            yield prefix + key, str(value) if isinstance(value, Path) else value
+            yield prefix + key, _plain(value)
 
 
 DEFAULTS = dict(_defaults(Settings()))

@@ -21,6 +21,7 @@ import typer
 from dubrelay import __version__, config, logs
 from dubrelay.config import Mode, Paths, Role, Settings, Stream, WayIn
 from dubrelay.errors import EXIT_OK, ConfigError, StartupError
+from dubrelay.wire.firstrun import FIRST_STREAM
 from dubrelay.wire.status import SoundName
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 DEFAULT_CONFIG = Path("dubrelay.toml")
 EXIT_NOT_DUBBED = 1
 EXIT_BROKEN = 1
-FIRST_STREAM = "main"
 DAY_S = 86_400.0
 MOCK_ENGINES: dict[str, Any] = {"sts.asr": ["mock"], "sts.mt": ["mock"], "sts.tts": ["mock"], "sts.tts_fast": []}
 
@@ -135,7 +135,7 @@ def _first_key(settings: Settings) -> str:
 
 def _where(settings: Settings, first_key: str) -> str:
     """Where to publish and where to watch. `first_key`: the key of FIRST_STREAM, where it was made just now."""
-    from dubrelay.stack import reached_at  # noqa: PLC0415
+    from dubrelay.orchestrator.addresses import reached_at  # noqa: PLC0415
 
     m = settings.mediamtx
     host = reached_at(m.host)
@@ -430,6 +430,7 @@ def mediamtx(
 @app.command()
 def doctor(
     installed: Annotated[bool, typer.Option("--installed", help="Only what is installed, no ports, no room.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The table as JSON on one line.")] = False,
     config_file: ConfigFile = None,
     keys: SetKeys = None,
 ) -> int:
@@ -438,7 +439,10 @@ def doctor(
 
     settings = settings_from(config_file, keys)
     rows = room.installed(settings) if installed else room.check(settings)
-    room.show(rows)
+    if as_json:
+        typer.echo(room.as_json(rows))
+    else:
+        room.show(rows)
     return EXIT_OK if all(row.ok for row in rows) else StartupError.exit_code
 
 
@@ -519,7 +523,7 @@ def keys_link(
 ) -> int:
     """Make links that watch a stream until they end."""
     from dubrelay.orchestrator import keys as store  # noqa: PLC0415
-    from dubrelay.stack import reached_at  # noqa: PLC0415
+    from dubrelay.orchestrator.addresses import reached_at  # noqa: PLC0415
 
     settings = settings_from(config_file, keys)
     name, side = _side_of(stream)

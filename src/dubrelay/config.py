@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -41,6 +42,7 @@ _NOT_SETTINGS = {
 
 _SHOWN_CHARACTERS = 200
 _SHOWN_PROBLEMS = 20
+_SECRET_KEY = re.compile(r"(key|token|secret)$|\.destinations\.|^alerts\.webhooks(\.\d+)?(\.url)?$")
 _BEARER_KEY = re.compile(r"[!-~]*")
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -266,6 +268,75 @@ class Egress(_Section):
     publisher_hosts: list[HostPattern] = Field([], max_length=100)
 
 
+AlertName = Literal[
+    "MediaMtxDown", "StsDown", "StreamDown", "StreamRefused", "PublisherGone", "WorkersRestart", "DubDead", "SilentDub",
+    "GhostDub", "FallbackRate", "BreakerOpen", "DelayMarginLow", "AvSyncOff", "Reconnects", "EgressDown", "EgressStuck",
+    "RecordingStopped", "MemoryGrowth", "SilentInput", "Clipping",
+]  # fmt: skip
+"""What the orchestrator alerts of (orchestrator/conditions.py); Prometheus' rules have the same names."""
+
+WebhookFormat = Literal["json", "slack"]
+MAX_WEBHOOKS = 16
+_WEBHOOK_URL = re.compile(r"https?://[^/?#@]+([/?][^#]*)?", re.IGNORECASE)
+
+
+class Webhook(_Section):
+    """Who is told of alerts. The URL is the secret: whoever has it can write there."""
+
+    name: Annotated[
+        str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$", description="1 to 32 lower-case letters, digits and -")
+    ]
+    url: SecretStr | None = None
+    url_file: NamedPath | None = None
+    """A file that holds the URL and nothing else."""
+    format: WebhookFormat = "json"
+    rules: Annotated[tuple[AlertName, ...], Field(min_length=1)] | None = None
+    """None: all."""
+    send_resolved: bool = True
+
+    @field_validator("url")
+    @classmethod
+    def _can_be_posted_to(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            webhook_host(url.get_secret_value())
+        return url
+
+    @model_validator(mode="after")
+    def _one_url(self) -> Self:
+        if (self.url is None) == (self.url_file is None):
+            raise ValueError("url or url_file must be set, and not both")
+        return self
+
+
+def webhook_host(url: str) -> str:
+    """Host and port, which may be shown. ValueError, in words without the URL, when nothing can be posted there."""
+    problem = "must be an http or https URL of up to 2000 ASCII characters, without a user and without #"
+    if not re.fullmatch(r"[!-~]{1,2000}", url) or not _WEBHOOK_URL.fullmatch(url):
+        raise ValueError(problem)
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(problem) from None
+    if not host or port == 0:
+        raise ValueError(problem)
+    return f"{host}:{port}" if port else host
+
+
+class Alerts(_Section):
+    """What the orchestrator itself says of what somebody should look at (docs/alerts.md)."""
+
+    resolve_after_s: float = Field(60.0, ge=0, le=3600)
+    webhooks: Annotated[tuple[Webhook, ...], Field(max_length=MAX_WEBHOOKS)] = ()
+
+    @field_validator("webhooks")
+    @classmethod
+    def _each_name_once(cls, webhooks: tuple[Webhook, ...]) -> tuple[Webhook, ...]:
+        if len({webhook.name for webhook in webhooks}) < len(webhooks):
+            raise ValueError("each webhook needs a name of its own")
+        return webhooks
+
+
 Readers = Literal["open", "key"]
 Role = Literal["viewer", "operator", "admin"]
 """Of an API token; each may what those before it may."""
@@ -344,6 +415,24 @@ class Trace(_Section):
     max_mb: int = Field(200, ge=1, le=100_000)
 
 
+def _without_percent(path: Path | None) -> Path | None:
+    if path is not None and "%" in str(path):
+        raise ValueError("must not hold a %, which MediaMTX takes for a part of the time")
+    return path
+
+
+class Recording(_Section):
+    """What goes out, as files that MediaMTX writes (orchestrator/recording.py)."""
+
+    enabled: bool = False
+    directory: Annotated[NamedPath | None, AfterValidator(_without_percent)] = None
+    segment_s: int = Field(600, ge=1, le=43_200)
+    max_total_mb: int = Field(20_000, ge=1, le=100_000_000)
+    when_full: Literal["delete-oldest", "stop"] = "delete-oldest"
+    min_free_mb: int = Field(1000, ge=10, le=100_000_000)
+    captions: bool = True
+
+
 class StsClient(_Section):
     urls: list[ServiceUrl] = Field(["http://127.0.0.1:8000"], min_length=1)
     key: BearerKey = SecretStr("")
@@ -353,6 +442,7 @@ class StsClient(_Section):
     max_in_flight: int = Field(4, ge=1, le=32)
     breaker_failures: int = Field(5, ge=1, le=100)
     breaker_open_s: float = Field(30.0, ge=0.1, le=600)
+    cost_per_hour: float = Field(0.0, ge=0, le=1_000_000)
 
     @field_validator("urls")
     @classmethod
@@ -607,6 +697,7 @@ class StreamConfig(_Section):
     floor_gain_db: GainDb | None = None
     original_gain_db: GainDb | None = None
     glossary: Glossary | None = None
+    record: bool | None = None
     publisher_lang: Languages | None = None
     publisher_src: Annotated[tuple[SourceLanguage, ...], Field(max_length=100)] | None = None
     publisher_voice: Annotated[tuple[Voice, ...], Field(max_length=100)] | None = None
@@ -643,6 +734,7 @@ class Settings(_Section):
     mediamtx: MediaMtx = MediaMtx()
     orchestrator: Orchestrator = Orchestrator()
     egress: Egress = Egress()
+    alerts: Alerts = Alerts()
     access: Access = Access()
     worker: Worker = Worker()
     dub: Dub = Dub()
@@ -650,6 +742,7 @@ class Settings(_Section):
     mix: Mix = Mix()
     publisher: Publisher = Publisher()
     trace: Trace = Trace()
+    recording: Recording = Recording()
     sts_client: StsClient = StsClient()
     sts: Sts = Sts()
     streams: dict[StreamId, Stream] = {}
@@ -707,6 +800,11 @@ class Settings(_Section):
             for name, values in changed.items()
         }
         return self.model_copy(update=sections)
+
+    @property
+    def recordings_dir(self) -> Path:
+        """Absolute: MediaMTX may have been started elsewhere."""
+        return (self.recording.directory or self.paths.state_dir / "recordings").absolute()
 
     @property
     def dubs(self) -> bool:
@@ -823,7 +921,7 @@ def _origin(key: str, origins: Mapping[str, str]) -> str:
 
 def _shown(key: str, value: object) -> str:
     """A wrong value as people may see it: no secret, and no more of it than is needed to know it again."""
-    if key.endswith(("key", "token", "secret")) or ".destinations." in key:
+    if _SECRET_KEY.search(key):
         return "***"
     text = re.sub(r"//[^/@]*@", "//***@", repr(value))
     text = re.sub(r"""((?:key|token|secret|pass)\W{1,6})[^"'\\,}\s]+""", r"\1***", text)

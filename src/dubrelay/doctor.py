@@ -21,6 +21,7 @@ from dubrelay.children import answers
 from dubrelay.config import Settings, StsClient
 from dubrelay.errors import DubrelayError
 from dubrelay.trust import that_certificate, verification
+from dubrelay.wire.firstrun import DoctorRow, DoctorTable
 
 SETUP = "run scripts/setup"
 MEDIAMTX_VERSION = "v1.20.1"
@@ -67,6 +68,11 @@ def show(rows: Iterable[Row], console: Console | None = None) -> None:
     console.print(table)
     lacking = [row.name for row in rows if not row.ok]
     console.print(f"Not as it should be: {', '.join(lacking)}" if lacking else "Everything needed is there.")
+
+
+def as_json(rows: Iterable[Row]) -> str:
+    table = DoctorTable(rows=[DoctorRow(name=r.name, ok=r.ok, found=r.found, remedy=r.remedy) for r in rows])
+    return table.model_dump_json(by_alias=True)
 
 
 def _python() -> Row:

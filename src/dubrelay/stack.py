@@ -13,13 +13,12 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import ssl
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -32,9 +31,11 @@ import dubrelay
 from dubrelay.children import Children, Part, Say, answers
 from dubrelay.config import AUTO, ENV_PREFIX, Dub, Settings, StsClient, is_loopback, to_environ
 from dubrelay.errors import ConfigError, StartupError
+from dubrelay.orchestrator.addresses import WILDCARDS
 from dubrelay.orchestrator.guard import require_token
 from dubrelay.orchestrator.keys import KEY_BYTES, Keys, file_of, with_internal_secret
 from dubrelay.orchestrator.mediamtx import LOOPBACK, server_environment
+from dubrelay.orchestrator.webhooks import targets
 from dubrelay.ports import needed, refuse_taken
 from dubrelay.sts.engines import check_names
 from dubrelay.trust import server_context, that_certificate, verification
@@ -42,8 +43,6 @@ from dubrelay.trust import server_context, that_certificate, verification
 ROOT = Path(dubrelay.__file__).parents[2]
 MEDIAMTX_CONFIG = ROOT / "deploy" / "mediamtx.yml"
 _STOP_MARGIN_S = 3.0
-_ELSEWHERE = ("192.0.2.1", 9)
-WILDCARDS = ("0.0.0.0",)
 _SHOWN_PAIRS = 20
 
 
@@ -112,6 +111,7 @@ def require_startable(settings: Settings) -> None:
     require_token(settings.orchestrator, Keys(file_of(settings.paths)))
     for section, tls in (("orchestrator", settings.orchestrator), ("mediamtx", settings.mediamtx)):
         server_context(section, tls.tls_cert, tls.tls_key)
+    targets(settings.alerts)
     mediamtx_binary(settings)
     if settings.worker.slate is not None:
         from dubrelay.worker.slate import read_slate  # noqa: PLC0415  (GStreamer, which is not needed otherwise)
@@ -125,14 +125,13 @@ def require_startable(settings: Settings) -> None:
 
 
 def with_own_sts(settings: Settings) -> Settings:
-    """The client's address and key follow the stack's own service, unless others are configured."""
+    """The client's address, key and cost follow the stack's own service, unless others are configured."""
     client = settings.sts_client
     if client.urls not in (StsClient().urls, [settings.sts.url]):
         return settings
     key = client.key if client.key.get_secret_value() else settings.sts.key
-    return settings.model_copy(
-        update={"sts_client": client.model_copy(update={"urls": [settings.sts.url], "key": key})},
-    )
+    own = {"urls": [settings.sts.url], "key": key, "cost_per_hour": client.cost_per_hour or settings.sts.cost_per_hour}
+    return settings.model_copy(update={"sts_client": client.model_copy(update=own)})
 
 
 def with_secrets(settings: Settings) -> Settings:
@@ -248,16 +247,6 @@ def mediamtx_environ(settings: Settings) -> dict[str, str]:
     if not is_loopback(m.host):
         environ["MTX_METRICSADDRESS"] = f"{LOOPBACK}:{m.metrics_port}"
     return environ
-
-
-def reached_at(host: str) -> str:
-    """What others call this machine where it listens on all its addresses: the one that it would send from."""
-    if host not in WILDCARDS:
-        return host
-    with socket.socket(type=socket.SOCK_DGRAM) as anywhere, suppress(OSError):
-        anywhere.connect(_ELSEWHERE)  # nothing is sent
-        return str(anywhere.getsockname()[0])
-    return socket.gethostname()
 
 
 def metrics_url(settings: Settings) -> str:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Dialog, Page, expect
+from pydantic import SecretStr
 
 from dubrelay import config
 from dubrelay.demo.programme import make
@@ -25,6 +26,7 @@ from running_orchestrator import RunningOrchestrator
 from running_sts import MOCK, RunningSts
 from running_worker import state_in
 from waiting import wait_for
+from webhook_server import WebhookServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -51,6 +53,7 @@ def on_air(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningOrchestr
     directory = tmp_path_factory.mktemp("console")
     with ExitStack() as stack:
         sts = stack.enter_context(RunningSts(directory, **MOCK))
+        hook = stack.enter_context(WebhookServer())
         settings = config.Settings(
             paths=state_in(directory),
             mediamtx=free_mediamtx_settings(),
@@ -58,7 +61,9 @@ def on_air(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningOrchestr
             access=OPEN,
             worker=config.Worker(latency_s=6),
             trace=config.Trace(sounds=True),
-            sts_client=config.StsClient(urls=[sts.url]),
+            sts_client=config.StsClient(urls=[sts.url], cost_per_hour=360),
+            alerts=config.Alerts(webhooks=(config.Webhook(name="team", url=SecretStr(hook.url)),)),
+            recording=config.Recording(segment_s=3, min_free_mb=10),
         )
         media = stack.enter_context(MediaMtx(directory, settings))
         orchestrator = stack.enter_context(RunningOrchestrator(settings, WORKER))
@@ -178,12 +183,90 @@ def test_silence_is_asked_for_twice(visit: Visit, on_air: RunningOrchestrator) -
     assert in_force(on_air)["programme"] == "dub"
 
 
+def test_addresses_are_copied_with_a_clipboard_and_without(visit: Visit, browser: Browser) -> None:
+    page = visit.page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    addresses = page.evaluate("ask('/v1/streams/x/addresses')")
+    page.get_by_role("button", name="Copy publish URL").click()
+    expect(page.get_by_text("The publish URL is copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == addresses["publish"]
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    page.get_by_role("button", name="Copy watch URL").click()
+    field = page.get_by_role("textbox", name="watch URL")
+    expect(field).to_have_value(addresses["watch"])
+    assert field.evaluate("field => field.value.slice(field.selectionStart, field.selectionEnd)") == addresses["watch"]
+    elsewhere = browser.new_page()
+    elsewhere.set_content(addresses["player"])
+    video = elsewhere.frame_locator("iframe").locator("video")
+    wait_for(lambda: video.evaluate("video => video.getVideoPlaybackQuality().totalVideoFrames") > 5, 60, "a picture")
+    elsewhere.close()
+    expect(page.locator("[data-facts]")).to_contain_text(re.compile(r"cost\d+\.\d\d so far"))
+
+
+def test_webhooks_are_tested_and_alerts_shown_as_they_come(visit: Visit) -> None:
+    page = visit.page
+    expect(page.locator("#alerts-count")).to_have_text(re.compile("none|firing"))
+    page.get_by_role("button", name="Test the webhooks").click()
+    expect(page.locator("#alerts-said")).to_have_text("team: took it (HTTP 200)")
+    page.get_by_text("Webhooks, and what is over").click()
+    expect(page.get_by_role("list", name="Webhooks")).to_contain_text("took it (HTTP 200)")
+    shown = page.evaluate("""() => {
+        const evil = "<img src=x onerror='window.owned = true'>";
+        const alert = {name: evil, status: "firing", severity: "critical", streamId: evil, of: evil, summary: evil,
+            description: evil, since: 1, resolvedAt: null};
+        const hook = {name: evil, host: evil, format: evil, rules: [evil], sendResolved: true, well: false, state: evil,
+            waiting: 1, lost: 2};
+        heard("alerts", {firing: [alert], recent: [{...alert, status: "resolved", resolvedAt: 2}], webhooks: [hook],
+            problem: ""});
+        return [document.title, byId("alerts-firing").innerText, document.querySelectorAll("#alerts img").length];
+    }""")
+    assert (shown[0], shown[2]) == ("(1) dubrelay", 0)
+    assert shown[1].startswith("critical")
+    assert page.evaluate("window.owned") is None
+
+
+def test_the_output_is_recorded_taken_away_and_deleted(visit: Visit, on_air: RunningOrchestrator) -> None:
+    page = visit.page
+    recordings = page.locator("[data-recordings]")
+    state = recordings.locator("[data-recordings-state]")
+    expect(state).to_have_text("not recorded")
+    recordings.locator("summary").click()
+    expect(recordings).to_contain_text("Nothing is kept of this stream.")
+    recordings.get_by_role("button", name="Record").click()
+    expect(state).to_have_text("recording")
+    done = recordings.locator("tbody tr", has=page.get_by_role("button", name="Delete the recording")).last
+    expect(done).to_contain_text("0:00:0")
+    recordings.get_by_role("button", name="Stop recording").click()
+    expect(state).to_have_text("not recorded")
+    with page.expect_download() as taken:
+        done.get_by_role("button", name="Download the recording").click()
+    assert taken.value.path().read_bytes()[4:8] == b"ftyp"
+    assert taken.value.suggested_filename.startswith("x_2")
+    asked: list[str] = []
+
+    def yes(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.accept()
+
+    page.on("dialog", yes)
+    rows = recordings.locator("tbody tr")
+    whole = wait_for(lambda: all_whole(on_air), 60, "all recordings to be whole")
+    for left in range(len(whole), 0, -1):
+        expect(rows).to_have_count(left)
+        rows.first.get_by_role("button", name="Delete").click()
+    expect(rows).to_have_count(0)
+    assert "It cannot be had back." in asked[0]
+    assert {entry["action"] for entry in on_air.get("/v1/streams/x/audit")["entries"]} >= {"recording", "config"}
+    assert visit.complaints == []
+
+
 def test_on_a_phone_nothing_sticks_out(visit: Visit) -> None:
     visit.page.set_viewport_size({"width": 390, "height": 844})
     expect(visit.page.locator("tbody tr").first).to_be_visible()
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.complains(r"401|ERR_FAILED.*hls\.min\.js")
 def test_with_a_token_a_viewer_sees_all_and_steers_nothing(
     browser: Browser, on_air: RunningOrchestrator, visit: Visit
 ) -> None:
@@ -191,7 +274,7 @@ def test_with_a_token_a_viewer_sees_all_and_steers_nothing(
     file = keys.file_of(on_air.settings.paths)
     viewer = keys.new(file, "vera", "api", role="viewer")
     page = browser.new_page()
-    page.route("**/hls.min.js", lambda route: route.abort(), times=1)  # MediaMTX starts more slowly than we do
+    page.route("**/hls.min.js", lambda route: route.abort(), times=1)  # MediaMTX may start more slowly than we do
     page.goto(on_air.settings.orchestrator.url)
     page.get_by_label("API token").fill("x" * 32)
     page.get_by_role("button", name="Show the streams").click()
@@ -202,7 +285,16 @@ def test_with_a_token_a_viewer_sees_all_and_steers_nothing(
     expect(page.locator("tbody tr").first).to_be_visible(timeout=PATIENCE_MS)
     wait_for(lambda: all(p["frames"] > 5 for p in page.evaluate(PICTURES)), 60, "pictures")
     expect(page.locator("[data-controls]")).to_be_hidden()
+    expect(page.get_by_role("button", name="Copy publish URL")).to_be_visible()
+    expect(page.locator("#alerts-count")).to_be_visible()
+    expect(page.locator("#alerts-test")).to_be_hidden()
     page.close()
+
+
+def all_whole(orchestrator: RunningOrchestrator) -> list[str]:
+    """Files of the recordings, once none of them grows."""
+    found = orchestrator.get("/v1/streams/x/recordings")["recordings"]
+    return [] if any(one["open"] for one in found) else [one["file"] for one in found]
 
 
 def in_force(orchestrator: RunningOrchestrator) -> dict[str, object]:

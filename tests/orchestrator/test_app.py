@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from asyncio.subprocess import Process
+from collections import Counter
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from importlib import resources
 from typing import Any
 
 import psutil
@@ -19,7 +22,7 @@ from dubrelay import config
 from dubrelay.orchestrator.preview import HLS_JS_PATH
 from dubrelay.orchestrator.supervisor import WorkerProcess
 from dubrelay.wire.streams import StreamDetails
-from fake_mediamtx import FakeMediaMtx
+from fake_mediamtx import FakeMediaMtx, path_item
 from media import free_port
 from running_orchestrator import RunningOrchestrator
 from waiting import wait_for
@@ -161,6 +164,17 @@ def test_phrases_can_be_read_as_they_come(fake: FakeMediaMtx, orchestrator: Runn
     later = StreamDetails.model_validate(orchestrator.get("/v1/streams/x?after=1"))
     assert [(p.sequence, p.phrase.transcript) for p in later.phrases] == [(2, "phrase 1"), (3, "phrase 2")]
     assert orchestrator.http.get("/v1/streams/x?after=-1").status_code == 400
+    assert later.cost is None, "there is no price"
+
+
+def test_what_a_stream_has_cost_so_far_is_shown(fake: FakeMediaMtx) -> None:
+    settings = settings_for(fake)
+    priced = settings.model_copy(update={"sts_client": config.StsClient(cost_per_hour=3600)})
+    with RunningOrchestrator(priced) as orchestrator:
+        fake.publish("x", "a1")
+        stream = wait_for(lambda: (s := orchestrator.stream("x")) and s.last_sequence == 3 and s, 10, "three phrases")
+        (listed,) = orchestrator.get("/v1/streams")["streams"]
+        assert 0.9 <= listed["cost"] == stream.cost < 10, "the first phrase, and what lies between the three"
 
 
 def test_a_stream_nobody_knows_is_404(orchestrator: RunningOrchestrator) -> None:
@@ -306,6 +320,18 @@ def test_the_page_stands_alone(orchestrator: RunningOrchestrator) -> None:
     assert "unsafe" not in answer.headers["content-security-policy"]
 
 
+def test_no_two_scripts_of_the_page_declare_the_same_name() -> None:
+    """They share one scope: the second one to do so would not be run at all."""
+    declared = Counter(
+        name
+        for script in resources.files("dubrelay.orchestrator").joinpath("console").iterdir()
+        if script.name.endswith(".js")
+        for name in re.findall(r"^(?:async )?(?:const|let|var|function|class) (\w+)", script.read_text("utf-8"), re.M)
+    )
+    assert declared["showAlerts"] == 1
+    assert [name for name, count in declared.items() if count > 1] == []
+
+
 def test_at_the_end_every_worker_is_stopped(fake: FakeMediaMtx) -> None:
     with RunningOrchestrator(settings_for(fake, stop_timeout_s=0.5)) as orchestrator:
         pids = []
@@ -367,7 +393,7 @@ def test_what_happens_is_told_while_it_happens(orchestrator: RunningOrchestrator
                 heard.add(line.removeprefix("event: "))
             if line.startswith("data: ") and "phrase" in heard and '"running"' in line:
                 break
-    assert heard == {"streams", "phrase"}
+    assert heard == {"streams", "alerts", "phrase"}
 
 
 def test_who_asks_without_a_token_is_the_local_admin(orchestrator: RunningOrchestrator) -> None:
@@ -389,7 +415,17 @@ def test_the_last_hour_and_the_captions_of_a_stream(orchestrator: RunningOrchest
         assert orchestrator.http.get(f"/v1/streams/nobody/{path}").status_code == 404
 
 
-def test_a_preview_of_what_is_not_there_is_404_or_503(orchestrator: RunningOrchestrator) -> None:
+def test_a_stream_says_which_of_its_sides_can_be_shown(fake: FakeMediaMtx, orchestrator: RunningOrchestrator) -> None:
+    fake.publish("x", "a1")
+    stream = orchestrator.wait_state("x", "running")
+    assert (stream.input_ready, stream.output_ready) == (True, False)
+    fake.paths.append(path_item("live/x/out", "w1"))
+    wait_for(lambda: orchestrator.get("/v1/streams/x")["outputReady"], 10, "the output to be ready")
+    fake.leave("x")
+    wait_for(lambda: not orchestrator.get("/v1/streams/x")["inputReady"], 10, "the input to be gone")
+
+
+def test_a_preview_of_what_is_not_there_is_refused_in_words(orchestrator: RunningOrchestrator) -> None:
     for path, status in {
         "x/preview/in/index.m3u8": 503,
         "x/preview/in/..%2f..%2fconfig.m3u8": 404,
@@ -398,3 +434,11 @@ def test_a_preview_of_what_is_not_there_is_404_or_503(orchestrator: RunningOrche
         "x.y/preview/in/index.m3u8": 400,
     }.items():
         assert orchestrator.http.get(f"/v1/streams/{path}").status_code == status, path
+
+
+def test_the_addresses_of_a_stream_are_known_before_it_comes(orchestrator: RunningOrchestrator) -> None:
+    found = orchestrator.get("/v1/streams/news/addresses")
+    media = orchestrator.settings.mediamtx
+    assert found["publish"] == f"rtmp://127.0.0.1:{media.rtmp_port}/live/news/in?key=KEY"
+    assert found["watch"] == f"http://127.0.0.1:{media.hls_port}/live/news/out/"
+    assert orchestrator.http.get("/v1/streams/a.b/addresses").status_code == 400

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from certificates import certificate
-from dubrelay import config
+from dubrelay import config, connections
 from dubrelay.config import INTERNAL_USER
 from dubrelay.errors import ConfigError
 from dubrelay.orchestrator import guard, keys
@@ -91,6 +91,53 @@ def test_a_browser_that_another_site_sent_may_do_nothing(
 ) -> None:
     with RunningOrchestrator(settings_for(fake, tmp_path)) as orchestrator:
         assert outcome(orchestrator.http.post("/v1/mediamtx/events/ready", json=EVENT, headers=headers)) == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, (403, "FOREIGN_ORIGIN")),  # an img, a fetch
+        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"}, (403, "FOREIGN_ORIGIN")),  # another port
+        ({"Origin": "https://evil.example"}, (403, "FOREIGN_ORIGIN")),
+        ({"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}, (200, "")),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, (200, "")),  # a link, an address typed in
+    ],
+)
+def test_a_page_of_another_site_may_not_even_hold_a_connection(
+    fake: FakeMediaMtx, tmp_path: Path, headers: dict[str, str], expected: tuple[int, str]
+) -> None:
+    with RunningOrchestrator(settings_for(fake, tmp_path)) as orchestrator:
+        assert outcome(orchestrator.http.get("/v1/streams", headers=headers)) == expected
+
+
+def test_browsers_are_told_that_every_answer_is_for_our_page_only(fake: FakeMediaMtx, tmp_path: Path) -> None:
+    with RunningOrchestrator(settings_for(fake, tmp_path)) as orchestrator:
+        http = orchestrator.http
+        answers = [http.get(path) for path in ("/", "/console/console.js", "/v1/streams", "/healthz", "/no/such")]
+        for answer in (*answers, http.get("/", headers={"Host": "evil.example"})):
+            assert "default-src 'none'" in answer.headers["content-security-policy"]
+            assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+            assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+            assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_half_a_request_keeps_no_connection(
+    fake: FakeMediaMtx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_S", 0.3)
+    with RunningOrchestrator(settings_for(fake, tmp_path)) as orchestrator:
+        port = orchestrator.settings.orchestrator.port
+        with socket.create_connection(("127.0.0.1", port), 10) as connection:
+            connection.sendall(b"GET /v1/streams HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+            assert connection.recv(1) == b""
+
+
+def test_no_page_runs_scripts_of_strangers(fake: FakeMediaMtx, tmp_path: Path) -> None:
+    """FastAPI's own pages would, and they could do here whatever our page can."""
+    with RunningOrchestrator(settings_for(fake, tmp_path)) as orchestrator:
+        for path in ("/docs", "/redoc", "/docs/oauth2-redirect"):
+            assert orchestrator.http.get(path).status_code == 404
+        assert orchestrator.http.get("/openapi.json").status_code == 200
 
 
 def test_a_proxy_may_give_it_a_name_and_then_a_token_is_needed(fake: FakeMediaMtx, tmp_path: Path) -> None:
@@ -205,6 +252,16 @@ def test_a_request_that_can_be_read_in_two_ways_is_refused(
         raw.sendall("\r\n".join([*request_lines, "", ""]).encode())
         answer = raw.recv(1000).decode()
     assert answer.startswith("HTTP/1.1 4"), answer
+
+
+def test_the_page_learns_that_a_token_is_needed_without_an_error(fake: FakeMediaMtx, tmp_path: Path) -> None:
+    """For a 401 the browser would write one into its console at every first visit."""
+    token = keys.new(tmp_path / "keys.json", "vera", "api", role="viewer")
+    with RunningOrchestrator(settings_for(fake, tmp_path)) as orchestrator:
+        assert orchestrator.get("/v1/me") == {"who": "", "role": None}
+        assert orchestrator.http.get("/v1/me", headers=bearer(token)).json() == {"who": "vera", "role": "viewer"}
+        assert outcome(orchestrator.http.get("/v1/me", headers=bearer("wrong"))) == (401, "UNAUTHORIZED")
+        assert outcome(orchestrator.http.get("/v1/streams")) == (401, "UNAUTHORIZED")
 
 
 def test_who_asks_is_known_to_the_routes(fake: FakeMediaMtx, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from dubrelay.ffmpeg import QUIET, last_line
 
 _RETRY_S = 0.2
 _END_S = 5.0
+_UNTIL_WE_END = ("setpriv", "--pdeathsig", "TERM", "--")
+"""However we end: a programme that is repeated would never end."""
 
 
 class Publisher:
@@ -29,7 +31,7 @@ class Publisher:
         # Everybody on the machine can read arguments: what stands in the query goes by a file of options.
         options = _readable(f"rtmp_playpath={name}?{query}\n" if query else "")
         self._process = subprocess.Popen(
-            [*QUIET, "-re", *again, "-i", str(file), *length, "-c", "copy"]
+            [*_UNTIL_WE_END, *QUIET, "-re", *again, "-i", str(file), *length, "-c", "copy"]
             + (["-fpre", f"/dev/fd/{options}"] if query else [])
             + ["-f", "flv", url],
             stdin=subprocess.DEVNULL,

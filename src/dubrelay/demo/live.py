@@ -20,10 +20,8 @@ from dubrelay.demo.summary import Summary
 from dubrelay.demo.usage import Usage
 from dubrelay.errors import EXIT_OK
 from dubrelay.orchestrator import keys
+from dubrelay.wire.sample import LOOP_S, STREAM_ID, sample_file
 
-STREAM_ID = "demo"
-LOOP_S = 180.0
-"""Length of the sample programme that is repeated when no length is asked for."""
 EXIT_NOT_DUBBED = 1
 _POLL_S = 0.5
 _KEY_LASTS_S = 86400.0
@@ -65,10 +63,9 @@ def _to_be_heard(settings: Settings) -> Settings:
 
 
 def _programme(settings: Settings, seconds: float | None, source: Path | None, out: Console) -> Programme:
-    directory = settings.paths.state_dir / "demo"
     if source is not None:
         with out.status(f"preparing {source}"):
-            return recordings.prepare(source, directory)
+            return recordings.prepare(source, settings.paths.state_dir / "demo")
     length_s = seconds or LOOP_S
     with Progress(console=out, transient=True) as bar:
         task = bar.add_task("making the sample programme", total=length_s)
@@ -76,7 +73,7 @@ def _programme(settings: Settings, seconds: float | None, source: Path | None, o
         def advance(done_s: float, _: float) -> None:
             bar.update(task, completed=done_s)
 
-        return programme.make(directory / f"programme-{length_s:g}.mp4", length_s, advance)
+        return programme.make(sample_file(settings.paths.state_dir, length_s), length_s, advance)
 
 
 class _Show:

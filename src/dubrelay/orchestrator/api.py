@@ -3,33 +3,59 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from dubrelay import logs
+from dubrelay.config import Settings
+from dubrelay.orchestrator.addresses import stream_addresses
 from dubrelay.orchestrator.captions import Track, cues, webvtt
+from dubrelay.orchestrator.costs import Costs
 from dubrelay.orchestrator.egress import Egress
 from dubrelay.orchestrator.events import Events
 from dubrelay.orchestrator.live import LiveStream
 from dubrelay.orchestrator.metrics import OrchestratorMetrics
 from dubrelay.orchestrator.reconcile import Reconciler
+from dubrelay.orchestrator.recording import Recorder
 from dubrelay.orchestrator.refused import Refused
-from dubrelay.wire.streams import STREAMS_PATH, History, Me, StreamDetails, StreamList
+from dubrelay.orchestrator.stream_config_api import StreamIdInPath
+from dubrelay.orchestrator.streamconfigs import StreamConfigs
+from dubrelay.wire.streams import ME_PATH, STREAMS_PATH, History, Me, StreamAddresses, StreamDetails, StreamList
 
 
-def streams_of(reconciler: Reconciler, egress: Egress) -> StreamList:
+def streams_of(reconciler: Reconciler, egress: Egress, recorder: Recorder, costs: Costs) -> StreamList:
     return StreamList(
         instance_id=logs.INSTANCE_ID,
         streams=[
-            live.view().model_copy(update={"destinations": egress.views(stream_id)})
-            for stream_id, live in sorted(reconciler.streams.items())
+            live.view().model_copy(update=_beside(live, egress, recorder, costs))
+            for _, live in sorted(reconciler.streams.items())
         ],
     )
 
 
-def api_routes(reconciler: Reconciler, metrics: OrchestratorMetrics, egress: Egress, events: Events) -> APIRouter:
+def _beside(live: LiveStream, egress: Egress, recorder: Recorder, costs: Costs) -> dict[str, Any]:
+    """What of a stream's view the stream itself does not know."""
+    stream_id = live.stream_id
+    return {
+        "destinations": egress.views(stream_id),
+        "recording": recorder.view(stream_id),
+        "cost": costs.of(stream_id, live.machine.run_id),
+    }
+
+
+def api_routes(
+    settings: Settings,
+    configs: StreamConfigs,
+    reconciler: Reconciler,
+    metrics: OrchestratorMetrics,
+    egress: Egress,
+    recorder: Recorder,
+    costs: Costs,
+    events: Events,
+) -> APIRouter:
     routes = APIRouter()
 
     def known(stream_id: str) -> LiveStream:
@@ -41,12 +67,19 @@ def api_routes(reconciler: Reconciler, metrics: OrchestratorMetrics, egress: Egr
     @routes.get(STREAMS_PATH, tags=["streams"])
     async def streams() -> StreamList:
         """Every stream that is there, or was in the last minutes, by id."""
-        return streams_of(reconciler, egress)
+        return streams_of(reconciler, egress, recorder, costs)
 
     @routes.get(STREAMS_PATH + "/{stream_id}", tags=["streams"])
     async def stream(stream_id: str, after: int = Query(0, ge=0)) -> StreamDetails:
         """One stream with its latest phrases; with `after`, only those that came after that sequence."""
-        return known(stream_id).details(after).model_copy(update={"destinations": egress.views(stream_id)})
+        live = known(stream_id)
+        return live.details(after).model_copy(update=_beside(live, egress, recorder, costs))
+
+    @routes.get(STREAMS_PATH + "/{stream_id}/addresses", tags=["streams"])
+    async def addresses(stream_id: StreamIdInPath, request: Request) -> StreamAddresses:
+        """Where it is published and watched; of a stream that is not there, where it would be."""
+        readers = configs.of(stream_id).readers or settings.access.readers
+        return stream_addresses(settings, stream_id, readers, request.headers.get("host", ""))
 
     @routes.get(STREAMS_PATH + "/{stream_id}/history", tags=["streams"])
     async def history(stream_id: str, after: float = 0.0) -> History:
@@ -71,15 +104,17 @@ def api_routes(reconciler: Reconciler, metrics: OrchestratorMetrics, egress: Egr
 
     @routes.get("/v1/events", tags=["streams"], response_class=StreamingResponse)
     async def heard() -> Response:
-        """Server-sent events: `streams` when something about one has changed, `phrase` for each that was decided."""
-        events.streams(streams_of(reconciler, egress))  # nobody may have listened since they changed
+        """Server-sent events: `streams` and `alerts` when something about one has changed, `phrase` for each that was
+        decided.
+        """
+        events.streams(streams_of(reconciler, egress, recorder, costs))  # nobody may have listened since they changed
         try:
             listener = events.listen()
         except ValueError as e:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "TOO_MANY", str(e)) from e
         return StreamingResponse(listener, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
-    @routes.get("/v1/me", tags=["streams"])
+    @routes.get(ME_PATH, tags=["streams"])
     async def me(request: Request) -> Me:
         """Whose token it is that was sent, and what it may."""
         return Me(who=request.state.who, role=request.state.role)

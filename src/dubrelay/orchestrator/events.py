@@ -2,6 +2,7 @@
 
     event: streams    all streams, as GET /v1/streams says them, when something about one has changed
     event: phrase     {"streamId", "sequence", "phrase"}
+    event: alerts     all alerts, as GET /v1/alerts says them, when something about one has changed
 
 A listener that cannot keep up is let go; it connects anew and asks for what it missed (`?after=`).
 """
@@ -25,7 +26,7 @@ class Events:
 
     def __init__(self) -> None:
         self._listeners: set[asyncio.Queue[str | None]] = set()
-        self._latest = ""
+        self._latest: dict[str, str] = {}
 
     @property
     def listeners(self) -> int:
@@ -33,22 +34,23 @@ class Events:
 
     def streams(self, listed: BaseModel) -> None:
         """To be called whenever it may have changed."""
-        text = _event("streams", listed.model_dump_json(by_alias=True))
-        if text != self._latest:
-            self._latest = text
-            self._send(text)
+        self._send_if_new("streams", listed)
+
+    def alerts(self, listed: BaseModel) -> None:
+        """To be called whenever it may have changed."""
+        self._send_if_new("alerts", listed)
 
     def phrase(self, stream_id: str, view: BaseModel) -> None:
         data = {"streamId": stream_id, **view.model_dump(by_alias=True, mode="json")}
         self._send(_event("phrase", json.dumps(data)))
 
     def listen(self) -> AsyncIterator[str]:
-        """Events as text, beginning with how the streams are now. ValueError when too many listen already."""
+        """Events as text, beginning with how streams and alerts are now. ValueError when too many listen already."""
         if len(self._listeners) >= MOST_LISTENERS:
             raise ValueError(f"{MOST_LISTENERS} listen already")
         queue: asyncio.Queue[str | None] = asyncio.Queue(WAITING + 1)
-        if self._latest:
-            queue.put_nowait(self._latest)
+        for text in self._latest.values():
+            queue.put_nowait(text)
         self._listeners.add(queue)
         return self._heard(queue)
 
@@ -63,6 +65,12 @@ class Events:
                 yield text
         finally:
             self._listeners.discard(queue)
+
+    def _send_if_new(self, name: str, listed: BaseModel) -> None:
+        text = _event(name, listed.model_dump_json(by_alias=True))
+        if text != self._latest.get(name):
+            self._latest[name] = text
+            self._send(text)
 
     def _send(self, text: str) -> None:
         for queue in list(self._listeners):

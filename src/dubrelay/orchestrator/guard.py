@@ -3,9 +3,11 @@
     GET, HEAD            viewer
     every other method   operator
     /v1/mediamtx/...     the hook token, which MediaMTX and its hooks are given
+    /v1/me               nothing: who sends no token learns whether one is needed
 
 `request.state.who` is the name of the token, "local" where none is asked for. Without any token the API is open to this
-machine, and then to no browser that another site has sent: Host and Origin are looked at.
+machine, and then to no browser that another site has sent: Host and Origin are looked at. Every answer, refusals
+included, tells browsers that it is for our own page only.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ import time
 from http import HTTPStatus
 from typing import Any, get_args
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dubrelay import logs
 from dubrelay.config import INTERNAL_USER, Orchestrator, Role, is_loopback
@@ -28,6 +30,7 @@ from dubrelay.orchestrator.keys import Keys
 from dubrelay.orchestrator.limits import Failures, origin_of
 from dubrelay.orchestrator.page import ASSETS
 from dubrelay.wire.hook import TOKEN_HEADER
+from dubrelay.wire.streams import ME_PATH
 
 LOCAL = "local"
 MEDIAMTX = "mediamtx"
@@ -38,6 +41,13 @@ _OPEN = {"/", "/healthz"}
 _OF_MEDIAMTX = "/v1/mediamtx/"
 _ONLY_ONCE = ("host", "authorization", "content-length", "content-type", "origin", "x-hook-token")
 _SHOWN_CHARACTERS = 200
+_FOR_BROWSERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""On every answer that does not say otherwise itself: it is no page, in no frame, of no use to another site."""
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
@@ -80,6 +90,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            send = _for_our_page_only(send)
             try:
                 who, role = self._checked(scope)
             except Refusal as refusal:
@@ -91,19 +102,22 @@ class Guard:
             raise NotImplementedError(f"nobody guards {scope['type']}")
         await self._app(scope, receive, send)
 
-    def _checked(self, scope: Scope) -> tuple[str, Role]:
+    def _checked(self, scope: Scope) -> tuple[str, Role | None]:
         headers, path, method = Headers(scope=scope), scope["path"], scope["method"]
         _well_formed(headers)
         if self._loopback:
             self._known_host(headers)
-        if method not in _READING:
+        if method not in _READING or headers.get("sec-fetch-mode") != "navigate":  # a link may lead here
             _not_from_another_site(headers)
+        if method not in _READING:
             _json_only(headers)
         if path in self._open or path.startswith(ASSETS):
             return LOCAL, "viewer"
         if path.startswith(_OF_MEDIAMTX):
             self._from_mediamtx(scope, headers)
             return MEDIAMTX, "viewer"
+        if path == ME_PATH and "authorization" not in headers and self._asks_for_tokens():
+            return "", None
         who, role = self._caller(scope, headers)
         needed: Role = "viewer" if method in _READING else "operator"
         if not allows(role, needed):
@@ -117,25 +131,24 @@ class Guard:
             message = "Host is no name of this server; orchestrator.allowed_hosts adds one"
             raise Refusal(HTTPStatus.MISDIRECTED_REQUEST, "UNKNOWN_HOST", message)
 
+    def _asks_for_tokens(self) -> bool:
+        if not self._loopback or self._settings.allowed_hosts:
+            return True
+        return bool(self._keys.ring().callers or self._settings.api_token.get_secret_value())
+
     def _caller(self, scope: Scope, headers: Headers) -> tuple[str, Role]:
-        ring = self._keys.ring()
+        if not self._asks_for_tokens():
+            return LOCAL, "admin"
         fixed = {
             API_TOKEN_OF_SETTINGS: self._settings.api_token.get_secret_value(),
             INTERNAL_USER: self._settings.internal_secret.get_secret_value(),
         }
-        if (
-            self._loopback
-            and not ring.callers
-            and not fixed[API_TOKEN_OF_SETTINGS]
-            and not self._settings.allowed_hosts
-        ):
-            return LOCAL, "admin"
         scheme, _, token = headers.get("authorization", "").partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else ""
         for name, known in fixed.items():
             if known and hmac.compare_digest(token.encode("latin-1"), known.encode()):
                 return name, "admin"
-        found = ring.caller(token, time.time())
+        found = self._keys.ring().caller(token, time.time())
         if found is None:
             raise self._wrong_token(scope, bool(token))
         return found
@@ -173,6 +186,17 @@ def allows(role: Role, needed: Role) -> bool:
     return order.index(role) >= order.index(needed)
 
 
+def _for_our_page_only(send: Send) -> Send:
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _FOR_BROWSERS.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return sent
+
+
 def _well_formed(headers: Headers) -> None:
     """No second opinion about where a request ends or whose it is."""
     for name in _ONLY_ONCE:
@@ -186,7 +210,7 @@ def _well_formed(headers: Headers) -> None:
 
 
 def _not_from_another_site(headers: Headers) -> None:
-    """Browsers say which page sends; no page of another site may make one of ours do anything."""
+    """Browsers say which page sends; no page of another site may make one of ours do or hold anything."""
     origin, host = headers.get("origin"), headers.get("host", "")
     foreign = origin is not None and origin.lower().partition("://")[2] != host.lower()
     if foreign or headers.get("sec-fetch-site") in {"cross-site", "same-site"}:

@@ -37,6 +37,8 @@ class History:
         self._phrases = _Phrases()
         self._next_at = 0.0
         self._counted: dict[str, float] = {}
+        self.samples: Mapping[str, float] = {}
+        """The worker's metrics at the latest row, as `samples_of` gives them."""
 
     def phrase(self, report: PhraseReport) -> None:
         now = self._phrases
@@ -52,7 +54,7 @@ class History:
             return
         self._next_at = now + STEP_S
         phrases, self._phrases = self._phrases, _Phrases()
-        samples = _samples(metrics)
+        samples = self.samples = samples_of(metrics)
         worker = view.worker
         self._rows.append(
             HistoryRow(
@@ -92,7 +94,7 @@ class History:
         return value > before
 
 
-def _samples(metrics: str) -> dict[str, float]:
+def samples_of(metrics: str) -> dict[str, float]:
     """By name and labels, as `name label=value ...`. Nothing of what cannot be read."""
     try:
         families = list(text_string_to_metric_families(metrics))

@@ -14,7 +14,9 @@ from dubrelay import logs
 from dubrelay.config import Settings, StreamConfig
 from dubrelay.errors import EXIT_BUG
 from dubrelay.orchestrator.away import Away
+from dubrelay.orchestrator.captionfiles import Said
 from dubrelay.orchestrator.history import History
+from dubrelay.orchestrator.keys import Side
 from dubrelay.orchestrator.plan import Plan, chosen, control_for, in_force, worker_settings
 from dubrelay.orchestrator.store import Break
 from dubrelay.orchestrator.streams import Source, StartWorker, Stream
@@ -61,6 +63,8 @@ class LiveStream:
         self._away = Away()
         self.worker: WorkerProcess | None = None
         self.idle_since = time.monotonic()
+        self.sides: frozenset[Side] = frozenset()
+        """Those that MediaMTX has to show."""
         self._settings = settings
         self._supervisor = supervisor
         self._on_restart = on_restart
@@ -186,10 +190,23 @@ class LiveStream:
             on_break=BreakView(since=on_break.since, until=on_break.until) if on_break else None,
             dub_away=self._away.view(self.wanted.fallback or "original"),
             input_protocol=status.input_protocol if status else plan.protocol if plan else None,
+            input_ready="in" in self.sides,
+            output_ready="out" in self.sides,
             worker=self._worker_view(),
             delay_ms=status.delay_ms if status else None,
             av_sync_ms=status.av_sync_ms if status else None,
             last_sequence=self._last_sequence,
+        )
+
+    def said(self, phrase: PhraseReport) -> Said:
+        """What a caption of the phrase needs."""
+        status = self.worker.status if self.worker else None
+        delay_ms = status.delay_ms if status else None
+        return Said(
+            source_language=self.wanted.source_language or "",
+            target_language=self.wanted.target_language or "",
+            delay_s=self._settings.worker.latency_s if delay_ms is None else delay_ms / 1000,
+            phrase=phrase,
         )
 
     def details(self, after: int) -> StreamDetails:

@@ -14,8 +14,6 @@ HEADERS = {
     # The page asks this server only; hls.js makes its worker and its media from blobs.
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "img-src data:; media-src blob:; worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
 _KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}

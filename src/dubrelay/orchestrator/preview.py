@@ -8,17 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated
 
 import httpx2
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import StreamingResponse
 
 from dubrelay.config import INTERNAL_USER
+from dubrelay.orchestrator.keys import Side
 from dubrelay.orchestrator.refused import Refused
 from dubrelay.wire.streams import STREAMS_PATH
 
-Side = Literal["in", "out"]
 HLS_JS_PATH = "/console/hls.min.js"
 
 _STREAM = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
@@ -53,6 +53,9 @@ class Preview:
         await self._client.aclose()
 
     async def file(self, stream_id: str, side: Side, name: str, asked: dict[str, str]) -> Response:
+        """204 when it is not there now: a part that has gone, or a stream that comes later. A browser would write an
+        error into its console for each 404 of a player that only tries again.
+        """
         request = self._client.build_request("GET", f"/live/{stream_id}/{side}/{name}", params=asked)
         try:
             answer = await self._client.send(request, stream=True)
@@ -60,7 +63,7 @@ class Preview:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "MEDIAMTX_UNAVAILABLE", f"MediaMTX's HLS: {e}") from e
         if answer.status_code != HTTPStatus.OK:
             await answer.aclose()
-            raise Refused(HTTPStatus.NOT_FOUND, "NO_PREVIEW", f"there is no {name} of live/{stream_id}/{side} now")
+            return Response(status_code=HTTPStatus.NO_CONTENT, headers={"Cache-Control": "no-store"})
         kind = answer.headers.get("content-type", "application/octet-stream")
         return StreamingResponse(_body(answer), media_type=kind, headers={"Cache-Control": "no-store"})
 

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from dubrelay import logs
 from dubrelay.config import Settings
 from dubrelay.orchestrator.egress import Egress
+from dubrelay.orchestrator.keys import Side
 from dubrelay.orchestrator.live import LiveStream
 from dubrelay.orchestrator.mediamtx import ControlApi, MediaMtxError, MediaPath, PathSource, stream_of
 from dubrelay.orchestrator.plan import Unsupported, asked_in, plan_for
+from dubrelay.orchestrator.recording import Recorder
 from dubrelay.orchestrator.streamconfigs import StreamConfigs
 from dubrelay.orchestrator.streams import Source, give_places
 from dubrelay.orchestrator.supervisor import Supervisor
@@ -24,6 +26,7 @@ from dubrelay.wire.streams import PhraseView
 IDLE_SHOWN_S = 300.0
 """How long a stream that has ended is still shown, with its last phrases."""
 HINTS_KEPT = 256
+SIDES: tuple[Side, ...] = ("in", "out")
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Reconciler:
         api: ControlApi,
         supervisor: Supervisor,
         egress: Egress,
+        recorder: Recorder,
         configs: StreamConfigs,
         on_restart: Callable[[], None],
         on_refused: Callable[[], None],
@@ -55,6 +59,7 @@ class Reconciler:
         self._api = api
         self._supervisor = supervisor
         self._egress = egress
+        self._recorder = recorder
         self._on_restart = on_restart
         self._on_refused = on_refused
         self._on_phrase = on_phrase
@@ -75,6 +80,10 @@ class Reconciler:
 
     async def close(self) -> None:
         await asyncio.gather(*(live.close() for live in self.streams.values()))
+
+    def has_publisher(self, stream_id: str) -> bool:
+        live = self.streams.get(stream_id)
+        return live is not None and live.machine.source is not None
 
     def hook_ready(self, stream_id: str, event: HookEvent, request_id: str) -> Action:
         """Remembers what the publisher asked for and looks at once."""
@@ -104,10 +113,13 @@ class Reconciler:
         else:
             self._note(None)
             self._apply(sources)
+            self._note_sides(paths)
         for live in list(self.streams.values()):
             live.decide()
             live.look()
-        self._egress.listed(paths, [id_ for id_, live in self.streams.items() if live.machine.run_id])
+        in_session = [stream_id for stream_id, live in self.streams.items() if live.machine.run_id]
+        self._recorder.listed(paths, in_session)
+        self._egress.listed(paths, in_session)
         self._forget_ended()
         self._on_looked()
 
@@ -162,6 +174,11 @@ class Reconciler:
                 live.machine.unlisted(time.monotonic())
         machines = [live.machine for live in self.streams.values()]
         give_places(machines, self._settings.orchestrator.max_streams, time.monotonic())
+
+    def _note_sides(self, paths: list[MediaPath]) -> None:
+        there = {stream_of(path.name) for path in paths if path.available}
+        for stream_id, live in self.streams.items():
+            live.sides = frozenset(side for side in SIDES if (stream_id, side) in there)
 
     def _reconfigured(self, stream_id: str) -> None:
         if (live := self.streams.get(stream_id)) is not None:

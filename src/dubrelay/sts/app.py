@@ -22,17 +22,17 @@ from starlette.responses import HTMLResponse
 
 from dubrelay import __version__, logs
 from dubrelay.config import Settings
+from dubrelay.connections import BACKLOG, Connection, allow_files
 from dubrelay.errors import EXIT_OK, StsError
 from dubrelay.listening import listening
 from dubrelay.memory import share_memory
 from dubrelay.sts.api import add_routes, error_response
 from dubrelay.sts.care import Reload
-from dubrelay.sts.connections import BACKLOG, Connection, allow_files
 from dubrelay.sts.engines import check_names, load
 from dubrelay.sts.reference import page
 from dubrelay.sts.running import Load, Running
 from dubrelay.trust import server_context
-from dubrelay.wire.fragment import ProcessRequest
+from dubrelay.wire.fragment import ErrorBody, ProcessError, ProcessRequest
 
 GRACEFUL_S = 5
 
@@ -91,7 +91,7 @@ def serve(settings: Settings) -> None:
         running,
         uvicorn.Config(
             app,
-            http=Connection,
+            http=StsConnection,
             backlog=BACKLOG,
             log_config=None,
             log_level="warning",
@@ -116,6 +116,14 @@ def serve(settings: Settings) -> None:
         # The interpreter would destroy the models under the native code that still uses them, and abort.
         logs.get().warning("an engine is still computing, leaving it")
         os._exit(EXIT_OK)
+
+
+class StsConnection(Connection):
+    """In the contract's shape what is no HTTP is answered, too."""
+
+    def bad_request(self, message: str) -> bytes:
+        error = ErrorBody(code="INVALID_INPUT", message=message)
+        return ProcessError(fragment_id="", error=error).model_dump_json().encode()
 
 
 class Server(uvicorn.Server):

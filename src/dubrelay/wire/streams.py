@@ -14,7 +14,12 @@ StreamState = Literal["idle", "starting", "running", "grace", "stopping", "degra
 
 DestinationState = Literal["connecting", "forwarding", "stalled", "refused", "unreachable", "stopped"]
 
+RecordingState = Literal["off", "waiting", "recording", "full", "failing"]
+"""waiting: for the output. full: stopped by a limit. failing: it is to be recorded and nothing is written."""
+
 STREAMS_PATH = "/v1/streams"
+RECORDINGS_PATH = "/v1/recordings"
+ME_PATH = "/v1/me"
 
 
 class _View(BaseModel):
@@ -52,6 +57,45 @@ class DestinationList(_View):
     destinations: list[DestinationView]
 
 
+class RecordingView(_View):
+    """How the recording of `out` goes."""
+
+    state: RecordingState = "off"
+    message: str = ""
+    """In words, what keeps it from going on."""
+    since: float | None = None
+    """Of the state: seconds since the epoch."""
+
+
+class CaptionsView(_View):
+    language: str
+    file: str
+
+
+class RecordedView(_View):
+    """One segment. GET /v1/recordings/STREAM/FILE gives a file of it."""
+
+    name: str
+    file: str
+    started_at: float
+    """Seconds since the epoch."""
+    duration_s: float
+    size_bytes: int
+    """Captions included."""
+    open: bool
+    """It is being written."""
+    captions: list[CaptionsView] = []
+
+
+class RecordedList(_View):
+    recording: RecordingView
+    recordings: list[RecordedView]
+    """Of one stream, the latest first."""
+    total_bytes: int
+    """Of all streams."""
+    limit_bytes: int
+
+
 class BreakView(_View):
     """Seconds since the epoch."""
 
@@ -76,6 +120,27 @@ class DubAwayView(_View):
     """What is heard instead."""
 
 
+class StreamAddresses(_View):
+    """Where one stream is published and watched. KEY stands where a key goes: the API never says one."""
+
+    publish: str
+    """RTMP, or RTMPS where MediaMTX has a certificate."""
+    obs_server: str
+    obs_stream_key: str
+    publish_srt: str
+    publish_whip: str
+    """The key goes with it as a bearer token."""
+    watch: str
+    """A page with a player."""
+    watch_hls: str
+    watch_rtmp: str
+    player: str
+    """HTML for a page of one's own: that player in a frame."""
+    publish_needs_key: bool
+    watch_needs_key: bool
+    """A viewer's, or `dubrelay keys link` instead of ?key=KEY."""
+
+
 class StreamView(_View):
     stream_id: str
     state: StreamState
@@ -95,10 +160,16 @@ class StreamView(_View):
     """While `programme` is to be `break`, and an operator set it."""
     dub_away: DubAwayView | None = None
     input_protocol: InputProtocol | None = None
+    input_ready: bool = False
+    """MediaMTX has it to show: of the latest look at its list, as `output_ready`."""
+    output_ready: bool = False
     worker: WorkerView | None = None
     delay_ms: float | None = None
     av_sync_ms: float | None = None
     destinations: list[DestinationView] = []
+    cost: float | None = None
+    """So far in this session, in whatever sts_client.cost_per_hour is; None without that."""
+    recording: RecordingView = RecordingView()
     last_sequence: int = 0
     """Of the latest phrase: ask for `?after=` this one next time."""
 
@@ -183,7 +254,7 @@ class StreamConfigChanged(StreamConfigView):
 
 
 Action = Literal[
-    "config", "delete", "dub", "bypass", "silence", "break", "restart", "destination", "stop", "start",
+    "config", "delete", "dub", "bypass", "silence", "break", "restart", "destination", "stop", "start", "recording",
 ]  # fmt: skip
 
 
@@ -211,4 +282,5 @@ class AuditList(_View):
 
 class Me(_View):
     who: str
-    role: Role
+    role: Role | None
+    """null: a token is needed, and none was sent."""

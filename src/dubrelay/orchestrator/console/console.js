@@ -63,9 +63,11 @@ class Card {
     this.controls = new Controls(this.part("controls"), this.id, this.base);
     this.audit = new Audit(this.part("audit"), this.base);
     this.destinations = new Destinations(this.part("destinations"), this.base, action => this.controls.report(action));
+    this.recordings = new Recordings(this.part("recordings"), this.id, this.base, wanted => this.controls.put(wanted));
     this.part("charts").addEventListener("toggle", () => this.drawCharts());
     this.update(view);
     this.catchUp();
+    copyButtons(this.part("links"), this.base).catch(() => {});
   }
 
   part(name) { return this.root.querySelector(`[data-${name}]`); }
@@ -79,6 +81,7 @@ class Card {
     setText(this.part("message"), text);
     this.showFacts();
     this.destinations.show(view.destinations ?? []);
+    this.recordings.show(view.recording);
     this.controls.show(view);
     this.watch();
     if (!first && view.lastSequence > this.phrases.sequence) this.catchUp();
@@ -89,7 +92,8 @@ class Card {
 
   watch() {
     for (const side of ["in", "out"]) {
-      if (WATCHED.has(this.view.state) && !this.players[side]) {
+      const wanted = WATCHED.has(this.view.state) && (side === "in" ? this.view.inputReady : this.view.outputReady);
+      if (wanted && !this.players[side]) {
         const figure = this.root.querySelector(`[data-side=${side}]`);
         this.players[side] = new Player(figure, `${this.base}/preview/${side}/index.m3u8`, headers);
         if (Meters.context) this.players[side].meter();
@@ -112,6 +116,7 @@ class Card {
       ["CPU", worker?.cpuPercent == null ? "" : `${worker.cpuPercent.toFixed(0)} %`],
       ["memory", worker?.rssBytes == null ? "" : `${(worker.rssBytes / 1e6).toFixed(0)} MB`],
       ["restarts", view.restarts || ""],
+      ["cost", view.cost === null ? "" : `${view.cost.toFixed(2)} so far`],
     ];
     this.part("facts").replaceChildren(...facts.filter(([, value]) => value).map(([name, value]) =>
       element("div", {}, element("dt", {}, name), element("dd", {}, value))));
@@ -146,6 +151,7 @@ class Card {
 
   close() {
     clearTimeout(this.chartTimer);
+    this.recordings.close();
     for (const player of Object.values(this.players)) player.close();
     this.root.remove();
   }
@@ -154,27 +160,20 @@ class Card {
 function show(streams) {
   const there = new Set(streams.map(stream => stream.streamId));
   for (const [id, card] of cards) if (!there.has(id)) { card.close(); cards.delete(id); }
-  byId("none")?.remove();
   for (const view of streams) {
     if (cards.has(view.streamId)) { cards.get(view.streamId).update(view); continue; }
     const card = new Card(view);
     cards.set(view.streamId, card);
     byId("streams").append(card.root);
   }
-  if (!streams.length) {
-    const first = byId("no-streams").content.firstElementChild.cloneNode(true);
-    const server = `rtmp://${location.hostname}:1935/live/STREAM`;
-    first.id = "none";
-    first.querySelector("[data-server]").textContent = server;
-    first.querySelector("[data-ffmpeg]").textContent =
-      `ffmpeg -re -i FILE -c:v libx264 -g 50 -c:a aac -f flv '${server}/in?key=KEY'`;
-    byId("streams").append(first);
-  }
+  FirstRun.show(streams);
   byId("summary").textContent = streams.length ? `${streams.length} stream${streams.length > 1 ? "s" : ""}` : "no streams yet";
 }
 
 function askForToken() {
   byId("login").hidden = false;
+  byId("alerts").hidden = true;
+  FirstRun.hide();
   for (const card of cards.values()) card.close();
   cards.clear();
 }
@@ -185,6 +184,7 @@ function heard(event, data) {
     instance = data.instanceId;
     show(data.streams);
   }
+  if (event === "alerts") showAlerts(data);
   if (event === "phrase") cards.get(data.streamId)?.add(data);
 }
 
@@ -237,7 +237,9 @@ async function begin() {
   byId("login").hidden = true;
   byId("leave").hidden = !token;
   try {
-    steers = (await ask("/v1/me")).role !== "viewer";
+    const {role} = await ask("/v1/me");
+    if (role === null) { askForToken(); return; }
+    steers = role !== "viewer";
   } catch (error) {
     if (error instanceof Refusal) return;
   }
@@ -254,5 +256,7 @@ byId("login").addEventListener("submit", event => {
 byId("leave").addEventListener("click", () => { sessionStorage.removeItem("token"); location.reload(); });
 byId("sound").addEventListener("click", () => { Meters.start(); byId("sound").hidden = true; });
 byId("sound").hidden = false;
-health();
-begin();
+addEventListener("DOMContentLoaded", () => {   // all scripts are there
+  health();
+  begin();
+});

@@ -6,6 +6,7 @@ import asyncio
 import resource
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,10 +17,12 @@ import pytest
 import uvicorn
 from starlette.requests import Request
 
+from dubrelay import connections
+from dubrelay.connections import SPARE_FILES, Connection
 from dubrelay.errors import StsError
-from dubrelay.sts import connections
+from dubrelay.orchestrator.app import OrchestratorConnection
+from dubrelay.sts.app import StsConnection
 from dubrelay.sts.body import limited
-from dubrelay.sts.connections import SPARE_FILES, Connection
 from dubrelay.wire.fragment import ProcessError
 from running_sts import MOCK, RunningSts
 from waiting import wait_for
@@ -46,10 +49,8 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[Address]:
 
 
 @contextmanager
-def serving() -> Iterator[Address]:
-    server = uvicorn.Server(
-        uvicorn.Config(answers, interface="asgi3", http=Connection, port=0, log_config=None, lifespan="off")
-    )
+def serving(kind: type[Connection] = StsConnection, app: Any = answers) -> Iterator[Address]:
+    server = uvicorn.Server(uvicorn.Config(app, interface="asgi3", http=kind, port=0, log_config=None, lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -130,6 +131,49 @@ def test_an_answer_that_nobody_takes_is_not_waited_for_without_end(monkeypatch: 
     with serving() as there, socket.create_connection(there, 5) as connection:
         connection.sendall(HEAD)
         assert read(connection) == b""
+
+
+async def goes_on(scope: Any, receive: Any, send: Any) -> None:
+    """An answer without end, for as long as there is a client."""
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    gone = asyncio.ensure_future(receive())
+    while not gone.done():
+        sending = asyncio.ensure_future(send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True}))
+        await asyncio.wait([gone, sending], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.sleep(0.01)
+
+
+def test_an_answer_that_has_begun_may_go_on_where_it_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "ANSWERED_S", 0.3)
+    for kind, ends in ((OrchestratorConnection, False), (StsConnection, True)):
+        with serving(kind, goes_on) as there, socket.create_connection(there, 5) as connection:
+            connection.sendall(HEAD + b"12345")
+            until = time.monotonic() + 1.0
+            while (more := read(connection)) and time.monotonic() < until:
+                pass
+            assert (more == b"") == ends
+
+
+def test_what_does_not_begin_is_not_waited_for_where_it_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "ANSWERED_S", 0.3)
+    with serving(OrchestratorConnection, goes_on) as there, socket.create_connection(there, 5) as connection:
+        connection.sendall(HEAD)  # and no body
+        assert read(connection) == b""
+
+
+def test_an_answer_whose_client_takes_nothing_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "TAKEN_S", 0.3)
+    gone = threading.Event()
+
+    async def until_gone(scope: Any, receive: Any, send: Any) -> None:
+        await goes_on(scope, receive, send)
+        gone.set()
+
+    with serving(OrchestratorConnection, until_gone) as there, socket.create_connection(there, 5) as connection:
+        connection.sendall(HEAD + b"12345")
+        assert gone.wait(20)
 
 
 def test_a_body_that_does_not_come_is_a_timeout() -> None:

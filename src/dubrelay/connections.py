@@ -1,8 +1,11 @@
-"""The service's HTTP connections. One on which nothing is asked is closed, so that it does not keep others out."""
+"""HTTP connections of our servers. One on which nothing is asked, or whose answer nobody takes, is closed, so that it
+does not keep others out.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import resource
 from contextlib import suppress
 from math import inf
@@ -10,12 +13,12 @@ from math import inf
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from dubrelay.wire.fragment import ErrorBody, ProcessError
-
 HEAD_S = 10.0
 """The head of a request is there so soon after the connection was opened or the answer before was sent."""
 ANSWERED_S = 300.0
 """And so soon after it the answer is sent: body, work and faults may take a minute each."""
+TAKEN_S = 60.0
+"""So soon its client takes what waits to be sent: 64 kB, beside what the kernels of both sides hold."""
 LEAST, MOST = 64, 1000
 FILES = 8192
 BACKLOG = 64
@@ -40,10 +43,14 @@ def most() -> int:
 
 
 class Connection(H11Protocol):
+    streams = False
+    """An answer that has begun may go on without end, as events do."""
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._idle_since: float | None = None
         self._limit: asyncio.TimerHandle | None = None
+        self._taking: asyncio.TimerHandle | None = None
         self._watch()
         if len(self.connections) > most():
             self._idlest().transport.abort()
@@ -58,8 +65,7 @@ class Connection(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """In the shape of every other error; nothing where there was an answer already, for uvicorn would raise."""
-        error = ErrorBody(code="INVALID_INPUT", message=msg)
-        body = ProcessError(fragment_id="", error=error).model_dump_json().encode()
+        body = self.bad_request(msg)
         headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
         answer = h11.Response(status_code=400, headers=headers, reason="Bad Request")
         with suppress(h11.LocalProtocolError):
@@ -67,9 +73,23 @@ class Connection(H11Protocol):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
+    def bad_request(self, message: str) -> bytes:
+        """The body of the answer to what is no HTTP, JSON."""
+        return json.dumps({"error": {"code": "INVALID_INPUT", "message": message}}).encode()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._taking is None:
+            self._taking = self.loop.call_later(TAKEN_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._taken()
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._unlimited()
+        self._taken()
 
     @property
     def idle_since(self) -> float | None:
@@ -88,9 +108,19 @@ class Connection(H11Protocol):
             return
         self._unlimited()
         self._idle_since = self.loop.time() if idle else None
-        self._limit = self.loop.call_later(HEAD_S if idle else ANSWERED_S, self.transport.abort)
+        self._limit = self.loop.call_later(HEAD_S if idle else ANSWERED_S, self._over)
+
+    def _over(self) -> None:
+        answers = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
+        if not (self.streams and answers):
+            self.transport.abort()
 
     def _unlimited(self) -> None:
         if self._limit is not None:
             self._limit.cancel()
             self._limit = None
+
+    def _taken(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
