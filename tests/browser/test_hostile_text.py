@@ -121,6 +121,9 @@ def test_what_is_said_and_stored_is_text(page: Page) -> None:
     notes = [more.text_content() or "" for more in page.locator("tr.more").all()]
     for shown, text in zip(reversed(notes), HOSTILE, strict=True):
         assert shown.count(text) >= 2, "a stage and a note"
+    told = page.locator("tr.more", has_text="__proto__")
+    told.get_by_role("button", name="hear what went out").click()
+    expect(told.get_by_role("status")).to_have_text("there is no phrase '__proto__'")
     expect(page.locator("[data-message]")).to_contain_text(" ".join(MARKUP))
     glossary = page.get_by_role("textbox", name="A line for each")
     expect(glossary).to_have_value("\n".join(term["source"] for term in TERMS))
