@@ -11,7 +11,7 @@ import yaml
 
 from dubrelay import config
 from dubrelay.cli import app
-from dubrelay.config import MediaMtx, Orchestrator, Settings
+from dubrelay.config import MediaMtx, Orchestrator, Paths, Settings
 
 pytestmark = pytest.mark.service
 
@@ -122,6 +122,14 @@ def test_no_secret_is_in_it_and_each_is_asked_for() -> None:
     assert set(re.findall(r"^(\w+)=$", EXAMPLE, re.MULTILINE)) == SECRETS
     named = set(re.findall(r"\$\{(\w+)", TEXT))
     assert set(re.findall(r"^#?(\w+)=", EXAMPLE, re.MULTILINE)) == named
+
+
+def test_mediamtx_and_orchestrator_see_the_same_recordings() -> None:
+    state = re.findall(r"DUBRELAY_PATHS__STATE_DIR=(\S+)", (DEPLOY / "Dockerfile").read_text("utf-8"))[-1]
+    directory = Settings(paths=Paths(state_dir=Path(state))).recordings_dir
+    for name in ("mediamtx", "orchestrator", "orchestrator-remote"):
+        assert f"recordings:{directory}" in SERVICES[name]["volumes"]
+    assert str(directory) in (DEPLOY / "Dockerfile").read_text("utf-8"), "or root owns the volume"
 
 
 def test_what_is_mounted_exists() -> None:

@@ -257,7 +257,7 @@ class Egress(_Section):
 AlertName = Literal[
     "MediaMtxDown", "StsDown", "StreamDown", "StreamRefused", "PublisherGone", "WorkersRestart", "DubDead", "SilentDub",
     "GhostDub", "FallbackRate", "BreakerOpen", "DelayMarginLow", "AvSyncOff", "Reconnects", "EgressDown", "EgressStuck",
-    "MemoryGrowth", "SilentInput", "Clipping",
+    "RecordingStopped", "MemoryGrowth", "SilentInput", "Clipping",
 ]  # fmt: skip
 """What the orchestrator alerts of (orchestrator/conditions.py); Prometheus' rules have the same names."""
 
@@ -399,6 +399,24 @@ class Trace(_Section):
     phrases: int = Field(500, ge=0, le=100_000)
     sounds: bool = False
     max_mb: int = Field(200, ge=1, le=100_000)
+
+
+def _without_percent(path: Path | None) -> Path | None:
+    if path is not None and "%" in str(path):
+        raise ValueError("must not hold a %, which MediaMTX takes for a part of the time")
+    return path
+
+
+class Recording(_Section):
+    """What goes out, as files that MediaMTX writes (orchestrator/recording.py)."""
+
+    enabled: bool = False
+    directory: Annotated[NamedPath | None, AfterValidator(_without_percent)] = None
+    segment_s: int = Field(600, ge=1, le=43_200)
+    max_total_mb: int = Field(20_000, ge=1, le=100_000_000)
+    when_full: Literal["delete-oldest", "stop"] = "delete-oldest"
+    min_free_mb: int = Field(1000, ge=10, le=100_000_000)
+    captions: bool = True
 
 
 class StsClient(_Section):
@@ -665,6 +683,7 @@ class StreamConfig(_Section):
     floor_gain_db: GainDb | None = None
     original_gain_db: GainDb | None = None
     glossary: Glossary | None = None
+    record: bool | None = None
     publisher_lang: Languages | None = None
     publisher_src: Annotated[tuple[SourceLanguage, ...], Field(max_length=100)] | None = None
     publisher_voice: Annotated[tuple[Voice, ...], Field(max_length=100)] | None = None
@@ -709,6 +728,7 @@ class Settings(_Section):
     mix: Mix = Mix()
     publisher: Publisher = Publisher()
     trace: Trace = Trace()
+    recording: Recording = Recording()
     sts_client: StsClient = StsClient()
     sts: Sts = Sts()
     streams: dict[StreamId, Stream] = {}
@@ -766,6 +786,11 @@ class Settings(_Section):
             for name, values in changed.items()
         }
         return self.model_copy(update=sections)
+
+    @property
+    def recordings_dir(self) -> Path:
+        """Absolute: MediaMTX may have been started elsewhere."""
+        return (self.recording.directory or self.paths.state_dir / "recordings").absolute()
 
     @property
     def dubs(self) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Dialog, Page, expect
 from pydantic import SecretStr
 
 from accessibility import barriers
@@ -60,6 +60,7 @@ def on_air(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningOrchestr
             trace=config.Trace(sounds=True),
             sts_client=config.StsClient(urls=[sts.url], cost_per_hour=360),
             alerts=config.Alerts(webhooks=(config.Webhook(name="team", url=SecretStr(hook.url)),)),
+            recording=config.Recording(segment_s=3, min_free_mb=10),
         )
         media = stack.enter_context(MediaMtx(directory, settings))
         orchestrator = stack.enter_context(RunningOrchestrator(settings, WORKER))
@@ -234,6 +235,41 @@ def test_markup_in_what_was_said_is_text(visit: Visit) -> None:
     assert page.evaluate("window.owned") is None
 
 
+def test_the_output_is_recorded_taken_away_and_deleted(visit: Visit, on_air: RunningOrchestrator) -> None:
+    page = visit.page
+    recordings = page.locator("[data-recordings]")
+    state = recordings.locator("[data-recordings-state]")
+    expect(state).to_have_text("not recorded")
+    recordings.locator("summary").click()
+    expect(recordings).to_contain_text("Nothing is kept of this stream.")
+    recordings.get_by_role("button", name="Record").click()
+    expect(state).to_have_text("recording")
+    done = recordings.locator("tbody tr", has=page.get_by_role("button", name="Delete the recording")).last
+    expect(done).to_contain_text("0:00:0")
+    recordings.get_by_role("button", name="Stop recording").click()
+    expect(state).to_have_text("not recorded")
+    with page.expect_download() as taken:
+        done.get_by_role("button", name="Download the recording").click()
+    assert taken.value.path().read_bytes()[4:8] == b"ftyp"
+    assert taken.value.suggested_filename.startswith("x_2")
+    asked: list[str] = []
+
+    def yes(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.accept()
+
+    page.on("dialog", yes)
+    rows = recordings.locator("tbody tr")
+    whole = wait_for(lambda: all_whole(on_air), 60, "all recordings to be whole")
+    for left in range(len(whole), 0, -1):
+        expect(rows).to_have_count(left)
+        rows.first.get_by_role("button", name="Delete").click()
+    expect(rows).to_have_count(0)
+    assert "It cannot be had back." in asked[0]
+    assert {entry["action"] for entry in on_air.get("/v1/streams/x/audit")["entries"]} >= {"recording", "config"}
+    assert visit.complaints == []
+
+
 def test_on_a_phone_nothing_sticks_out(visit: Visit) -> None:
     visit.page.set_viewport_size({"width": 390, "height": 844})
     expect(visit.page.locator("tbody tr").first).to_be_visible()
@@ -264,6 +300,12 @@ def test_with_a_token_a_viewer_sees_all_and_steers_nothing(
     expect(page.locator("#alerts-test")).to_be_hidden()
     assert barriers(page) == []
     page.close()
+
+
+def all_whole(orchestrator: RunningOrchestrator) -> list[str]:
+    """Files of the recordings, once none of them grows."""
+    found = orchestrator.get("/v1/streams/x/recordings")["recordings"]
+    return [] if any(one["open"] for one in found) else [one["file"] for one in found]
 
 
 def in_force(orchestrator: RunningOrchestrator) -> dict[str, object]:

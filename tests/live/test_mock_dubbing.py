@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
-from alignment import RATE_HZ, sound_on_published_time
+from alignment import RATE_HZ, sound_on_published_time, tones
 from dubrelay.config import StsClient
 from dubrelay.demo.programme import Programme, make
 from media import MediaMtx, publish, record
@@ -17,9 +16,6 @@ from running_worker import RunningWorker
 from waiting import wait_for
 
 pytestmark = pytest.mark.live
-
-WINDOW_S = 0.02
-TONE_HZ = 440
 
 
 @pytest.fixture(scope="module")
@@ -91,20 +87,3 @@ def test_d_failed_requests_are_retried_once_and_in_flight_never_exceeds_its_boun
 
 def gauge(metrics: str, name: str) -> float:
     return next(float(line.split()[1]) for line in metrics.splitlines() if line.startswith(name + " "))
-
-
-def tones(sound: npt.NDArray[np.float32], start_s: float) -> list[tuple[float, float]]:
-    """(begin, end) of each stretch of the mock's tone, in seconds; shorter gaps than 0.1 s do not count."""
-    window = int(WINDOW_S * RATE_HZ)
-    mono = sound.mean(axis=1)
-    mono = mono[: len(mono) // window * window].reshape(-1, window)
-    turn = np.exp(-2j * np.pi * TONE_HZ * np.arange(window) / RATE_HZ)
-    level = 2 * np.abs(mono @ turn) / window
-    found: list[tuple[float, float]] = []
-    for n in np.flatnonzero(level > 0.04):
-        begin, end = start_s + n * WINDOW_S, start_s + (n + 1) * WINDOW_S
-        if found and begin - found[-1][1] < 0.1:
-            found[-1] = (found[-1][0], end)
-        else:
-            found.append((begin, end))
-    return [tone for tone in found if tone[1] - tone[0] > 0.2]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from asyncio.subprocess import Process
+from collections import Counter
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from importlib import resources
 from typing import Any
 
 import psutil
@@ -315,6 +318,18 @@ def test_the_page_stands_alone(orchestrator: RunningOrchestrator) -> None:
     assert orchestrator.http.get("/console/no-such-file.js").status_code == 404
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert "unsafe" not in answer.headers["content-security-policy"]
+
+
+def test_no_two_scripts_of_the_page_declare_the_same_name() -> None:
+    """They share one scope: the second one to do so would not be run at all."""
+    declared = Counter(
+        name
+        for script in resources.files("dubrelay.orchestrator").joinpath("console").iterdir()
+        if script.name.endswith(".js")
+        for name in re.findall(r"^(?:async )?(?:const|let|var|function|class) (\w+)", script.read_text("utf-8"), re.M)
+    )
+    assert declared["showAlerts"] == 1
+    assert [name for name, count in declared.items() if count > 1] == []
 
 
 def test_at_the_end_every_worker_is_stopped(fake: FakeMediaMtx) -> None:

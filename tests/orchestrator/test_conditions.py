@@ -103,6 +103,17 @@ def test_what_a_destination_s_state_says() -> None:
     assert names(house.look()) == {("EgressStuck", "x", "a")}
 
 
+def test_a_recording_that_a_limit_or_a_failure_has_stopped() -> None:
+    house = House()
+    for state in ("full", "failing"):
+        house.view["recording"] = {"state": state, "message": "the disk has nothing left"}
+        (condition,) = house.look()
+        assert condition.key == ("RecordingStopped", "x", "")
+        assert condition.summary.endswith("not recorded though it should be: the disk has nothing left")
+    house.view["recording"] = {"state": "waiting"}
+    assert names(house.look()) == set()
+
+
 def test_mediamtx_and_services_that_do_not_answer() -> None:
     house = House()
     house.host |= {"mediamtx_problem": "refused", "services": {"http://a": "", "http://b": "it cannot be reached"}}

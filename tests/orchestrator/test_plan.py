@@ -117,6 +117,7 @@ def test_every_key_of_a_stream_counts() -> None:
         "floor_gain_db": -6.0,
         "original_gain_db": -20.0,
         "glossary": GLOSSARY,
+        "record": True,
         "publisher_lang": ("fr",),
         "publisher_src": ("de",),
         "publisher_voice": (),

@@ -19,26 +19,31 @@ from dubrelay.orchestrator.events import Events
 from dubrelay.orchestrator.live import LiveStream
 from dubrelay.orchestrator.metrics import OrchestratorMetrics
 from dubrelay.orchestrator.reconcile import Reconciler
+from dubrelay.orchestrator.recording import Recorder
 from dubrelay.orchestrator.refused import Refused
 from dubrelay.orchestrator.stream_config_api import StreamIdInPath
 from dubrelay.orchestrator.streamconfigs import StreamConfigs
 from dubrelay.wire.streams import ME_PATH, STREAMS_PATH, History, Me, StreamAddresses, StreamDetails, StreamList
 
 
-def streams_of(reconciler: Reconciler, egress: Egress, costs: Costs) -> StreamList:
+def streams_of(reconciler: Reconciler, egress: Egress, recorder: Recorder, costs: Costs) -> StreamList:
     return StreamList(
         instance_id=logs.INSTANCE_ID,
         streams=[
-            live.view().model_copy(update=_beside(live, egress, costs))
+            live.view().model_copy(update=_beside(live, egress, recorder, costs))
             for _, live in sorted(reconciler.streams.items())
         ],
     )
 
 
-def _beside(live: LiveStream, egress: Egress, costs: Costs) -> dict[str, Any]:
+def _beside(live: LiveStream, egress: Egress, recorder: Recorder, costs: Costs) -> dict[str, Any]:
     """What of a stream's view the stream itself does not know."""
     stream_id = live.stream_id
-    return {"destinations": egress.views(stream_id), "cost": costs.of(stream_id, live.machine.run_id)}
+    return {
+        "destinations": egress.views(stream_id),
+        "recording": recorder.view(stream_id),
+        "cost": costs.of(stream_id, live.machine.run_id),
+    }
 
 
 def api_routes(
@@ -47,6 +52,7 @@ def api_routes(
     reconciler: Reconciler,
     metrics: OrchestratorMetrics,
     egress: Egress,
+    recorder: Recorder,
     costs: Costs,
     events: Events,
 ) -> APIRouter:
@@ -61,13 +67,13 @@ def api_routes(
     @routes.get(STREAMS_PATH, tags=["streams"])
     async def streams() -> StreamList:
         """Every stream that is there, or was in the last minutes, by id."""
-        return streams_of(reconciler, egress, costs)
+        return streams_of(reconciler, egress, recorder, costs)
 
     @routes.get(STREAMS_PATH + "/{stream_id}", tags=["streams"])
     async def stream(stream_id: str, after: int = Query(0, ge=0)) -> StreamDetails:
         """One stream with its latest phrases; with `after`, only those that came after that sequence."""
         live = known(stream_id)
-        return live.details(after).model_copy(update=_beside(live, egress, costs))
+        return live.details(after).model_copy(update=_beside(live, egress, recorder, costs))
 
     @routes.get(STREAMS_PATH + "/{stream_id}/addresses", tags=["streams"])
     async def addresses(stream_id: StreamIdInPath, request: Request) -> StreamAddresses:
@@ -101,7 +107,7 @@ def api_routes(
         """Server-sent events: `streams` and `alerts` when something about one has changed, `phrase` for each that was
         decided.
         """
-        events.streams(streams_of(reconciler, egress, costs))  # nobody may have listened since they changed
+        events.streams(streams_of(reconciler, egress, recorder, costs))  # nobody may have listened since they changed
         try:
             listener = events.listen()
         except ValueError as e:

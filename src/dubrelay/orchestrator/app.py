@@ -38,8 +38,11 @@ from dubrelay.orchestrator.mediamtx import ControlApi
 from dubrelay.orchestrator.metrics import OrchestratorMetrics
 from dubrelay.orchestrator.needed import Needed
 from dubrelay.orchestrator.page import page_routes
+from dubrelay.orchestrator.plan import is_recorded
 from dubrelay.orchestrator.preview import Preview, preview_routes
 from dubrelay.orchestrator.reconcile import Reconciler
+from dubrelay.orchestrator.recording import Recorder
+from dubrelay.orchestrator.recordings import recording_routes
 from dubrelay.orchestrator.refused import Refused
 from dubrelay.orchestrator.sample import Sample
 from dubrelay.orchestrator.store import FILE_NAME, Store
@@ -73,22 +76,28 @@ def build_app(
     metrics, events, costs = OrchestratorMetrics(), Events(), Costs(settings.sts_client.cost_per_hour)
     media, preview = ControlApi(settings.mediamtx.api_url, secret), Preview(settings.mediamtx.hls_url, secret)
     configs = StreamConfigs(settings, Store(settings.paths.state_dir / FILE_NAME))
-    egress = Egress(settings, media, lambda stream_id: configs.of(stream_id).destinations, configs.is_stopped)
+    recorder = Recorder(settings, lambda id_: is_recorded(settings, configs.of(id_)), metrics.recordings_deleted.inc)
+    egress = Egress(
+        settings, media, lambda id_: configs.of(id_).destinations, configs.is_stopped, record_of=recorder.record_of
+    )
 
     def on_phrase(stream_id: str, view: PhraseView) -> None:
-        costs.phrase(stream_id, reconciler.streams[stream_id].machine.run_id, view.phrase, time.monotonic())
+        live = reconciler.streams[stream_id]
+        costs.phrase(stream_id, live.machine.run_id, view.phrase, time.monotonic())
+        recorder.said(stream_id, live.said(view.phrase))
         events.phrase(stream_id, view)
 
     def on_looked() -> None:
         costs.keep(reconciler.streams)
         if events.listeners:
-            events.streams(streams_of(reconciler, egress, costs))
+            events.streams(streams_of(reconciler, egress, recorder, costs))
 
     reconciler = Reconciler(
         settings,
         media,
         supervisor or Supervisor(settings.orchestrator),
         egress,
+        recorder,
         configs,
         on_restart=metrics.worker_restarts.inc,
         on_refused=metrics.streams_refused.inc,
@@ -99,7 +108,7 @@ def build_app(
         settings,
         streams=lambda: [
             StreamLook(view, reconciler.streams[view.stream_id].history.samples)
-            for view in streams_of(reconciler, egress, costs).streams
+            for view in streams_of(reconciler, egress, recorder, costs).streams
         ],
         mediamtx_problem=lambda: reconciler.mediamtx_problem,
         restarts=metrics.restarts,
@@ -115,11 +124,14 @@ def build_app(
             if live.worker is not None and live.worker.status is not None
         ],
         destinations=egress.deliveries,
+        recordings=recorder.states,
+        recorded_bytes=recorder.total_bytes,
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        running = [asyncio.create_task(job) for job in (reconciler.run(), egress.run(), configs.end_breaks())]
+        jobs = (reconciler.run(), egress.run(), recorder.run(), configs.end_breaks())
+        running = [asyncio.create_task(job) for job in jobs]
         for task in running:
             task.add_done_callback(lambda task: _end_with(task, app, reconciler))
         running.append(asyncio.create_task(alerts.run()))
@@ -131,6 +143,7 @@ def build_app(
             await asyncio.gather(*running, return_exceptions=True)
             await sample.close()
             await reconciler.close()
+            await recorder.close()
             await media.close()
             await preview.close()
 
@@ -148,7 +161,7 @@ def build_app(
     for routes in (
         auth_routes(asked),
         hook_routes(reconciler, metrics),
-        api_routes(settings, configs, reconciler, metrics, egress, costs, events),
+        api_routes(settings, configs, reconciler, metrics, egress, recorder, costs, events),
         alert_routes(alerts),
         preview_routes(preview),
         trace_routes(settings.paths),
@@ -156,6 +169,7 @@ def build_app(
         page_routes(),
         config_routes(settings, configs, reconciler),
         destination_routes(egress, configs),
+        recording_routes(recorder, configs),
     ):
         app.include_router(routes)
     app.add_exception_handler(HTTPException, _http_error)

@@ -51,6 +51,7 @@ RULES: Mapping[AlertName, Rule] = {
     "Reconnects": Rule("warning", 0, "The network, or what is at the other end."),
     "EgressDown": Rule("critical", 30, "Who watches there sees nothing."),
     "EgressStuck": Rule("warning", 60, "It is tried on and on."),
+    "RecordingStopped": Rule("warning", 30, "Viewers notice nothing. Make room, or look at MediaMTX's log."),
     "MemoryGrowth": Rule("warning", 600, "Restart that process when it suits; keep its log and /metrics."),
     "SilentInput": Rule("warning", 0, "A microphone that is off, or the wrong input at the encoder."),
     "Clipping": Rule("warning", 0, "Too loud where it comes from; of the output: the mix of dub and background."),
@@ -202,6 +203,7 @@ class Conditions:
             found += _of_state(stream.view)
             found += _of_dub(stream, kept, look.at)
             found += _of_media(stream, kept, look.at)
+            found += _of_recording(stream.view)
             for destination in stream.view.destinations:
                 found += _of_destination(stream_id, destination)
         return found
@@ -277,6 +279,12 @@ def _of_media(stream: StreamLook, kept: _Stream, now: float) -> Iterator[Conditi
         if (per_hour := kept.memory.per_hour) > 50 * _MB:
             text = f"The worker of stream {name} grows by {per_hour / _MB:.0f} MB an hour"
             yield Condition("MemoryGrowth", text, name)
+
+
+def _of_recording(view: StreamView) -> Iterator[Condition]:
+    if view.recording.state in ("full", "failing"):
+        why = f"Stream {view.stream_id} is not recorded though it should be: {view.recording.message}"
+        yield Condition("RecordingStopped", why, view.stream_id)
 
 
 def _of_destination(stream_id: str, destination: DestinationView) -> Iterator[Condition]:

@@ -1,6 +1,8 @@
-"""Where each stream's output is forwarded to: sees to it in MediaMTX, and knows how every destination fares.
+"""Where each stream's output is forwarded to, and whether it is recorded: sees to both in MediaMTX, and knows how every
+destination fares.
 
-`forward.py` decides what MediaMTX's list is to be, `delivery.py` what its answers mean; here is only the talking.
+`forward.py` decides what MediaMTX's list is to be, `outpath.py` which call makes it so, `delivery.py` what its answers
+mean; here is only the talking.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import parse_qs
 
 from pydantic import SecretStr, ValidationError
@@ -19,8 +21,9 @@ from dubrelay import logs
 from dubrelay.config import Destination, Settings
 from dubrelay.destination import Target
 from dubrelay.orchestrator.delivery import Delivery, Sighting
-from dubrelay.orchestrator.forward import NOTHING, Change, Entry, Seen, change
+from dubrelay.orchestrator.forward import NOTHING, Entry
 from dubrelay.orchestrator.mediamtx import ControlApi, MediaMtxError, MediaPath, stream_of
+from dubrelay.orchestrator.outpath import NOT_RECORDED, Change, Record, Seen, change
 from dubrelay.orchestrator.own_address import is_own_address
 from dubrelay.wire.streams import DestinationView
 
@@ -68,12 +71,15 @@ class Egress:
         api: ControlApi,
         destinations_of: Callable[[str], Sequence[Destination]],
         is_stopped: Callable[[str, str], bool] = lambda _, __: False,
+        record_of: Callable[[str], Record] = lambda _: NOT_RECORDED,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`record_of`: how a stream's output is to be recorded."""
         self._settings = settings
         self._api = api
         self._destinations_of = destinations_of
         self._is_stopped = is_stopped
+        self._record_of = record_of
         self._clock = clock
         self._epoch = time.time() - clock()
         self._asked: dict[str, tuple[Destination, ...]] = {}
@@ -119,9 +125,11 @@ class Egress:
                     self._note_delivery(stream_id, outlet, None)
             return
         outs = {stream[0]: path for path in paths if (stream := stream_of(path.name)) and stream[1] == "out"}
-        concerned = {*self._outlets, *(stream_id for stream_id, path in outs.items() if path.is_exact)}
+        recorded = [stream_id for stream_id in in_session if self._record_of(stream_id)["record"]]
+        exact = [stream_id for stream_id, path in outs.items() if path.is_exact]
         results = await asyncio.gather(
-            *(self._settle(stream_id, outs.get(stream_id)) for stream_id in concerned), return_exceptions=True
+            *(self._settle(stream_id, outs.get(stream_id)) for stream_id in {*self._outlets, *recorded, *exact}),
+            return_exceptions=True,
         )
         failures = [result for result in results if isinstance(result, BaseException)]
         for failure in failures:
@@ -191,7 +199,8 @@ class Egress:
         if path is not None:
             listed = await self._api.forwards(path.name) if path.is_exact else []
             entries = tuple(Entry(item.conf.dest, item.conf.whip_bearer_token) for item in listed)
-            seen = Seen(path.available, path.is_exact, path.is_exact and path.name in self._added, entries)
+            has = await self._api.path_conf(path.name) if path.is_exact else {}
+            seen = Seen(path.available, path.is_exact, path.is_exact and path.name in self._added, entries, has)
             sightings = {
                 entry: Sighting(item.id, item.state, item.last_error, item.outbound_bytes)
                 for entry, item in zip(entries, listed, strict=True)
@@ -201,25 +210,32 @@ class Egress:
             if outlet.entry not in sightings and not outlet.twin and not outlet.stopped:
                 await self._check(outlet)
         wanted = [outlet.entry for outlet in outlets if not (outlet.stopped or outlet.held_back)]
-        todo = change(wanted, seen)
+        todo = change(wanted, self._record_of(stream_id), seen)
         if todo is not None and path is not None:
             await self._do(todo, path)
         for outlet in outlets:
             self._note_delivery(stream_id, outlet, sightings.get(outlet.entry))
 
     async def _do(self, todo: Change, path: MediaPath) -> None:
-        forward = [{"dest": entry.dest, "whipBearerToken": entry.bearer} for entry in todo.entries]
+        conf: dict[str, Any] = dict(todo.record or {})
+        if todo.entries is not None:
+            conf["forward"] = [{"dest": entry.dest, "whipBearerToken": entry.bearer} for entry in todo.entries]
         if todo.kind == "delete":
             await self._api.delete_path(path.name)
             self._added.discard(path.name)
         elif todo.kind == "patch":
-            await self._api.patch_path(path.name, {"forward": forward})
+            await self._api.patch_path(path.name, conf)
         else:
             # Any other difference between the two configurations would end the publisher's connection.
             same = await self._api.path_conf(path.conf_name)
-            await self._api.put_path(path.name, {**same, "forward": forward})
+            await self._api.put_path(path.name, {**same, **conf})
             self._added.add(path.name)
-        logs.get().info("forward_changed", path=path.name, change=todo.kind, entries=len(todo.entries))
+        log = logs.get().bind(path=path.name, change=todo.kind)
+        if todo.entries is not None:
+            log = log.bind(entries=len(todo.entries))
+        if todo.record is not None:
+            log = log.bind(record=todo.record["record"])
+        log.info("output_changed")
 
     async def _check(self, outlet: _Outlet) -> None:
         """Whether it may be handed to MediaMTX: looked into before that, and again while it may not."""

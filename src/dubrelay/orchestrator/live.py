@@ -14,6 +14,7 @@ from dubrelay import logs
 from dubrelay.config import Settings, StreamConfig
 from dubrelay.errors import EXIT_BUG
 from dubrelay.orchestrator.away import Away
+from dubrelay.orchestrator.captionfiles import Said
 from dubrelay.orchestrator.history import History
 from dubrelay.orchestrator.keys import Side
 from dubrelay.orchestrator.plan import Plan, chosen, control_for, in_force, worker_settings
@@ -195,6 +196,17 @@ class LiveStream:
             delay_ms=status.delay_ms if status else None,
             av_sync_ms=status.av_sync_ms if status else None,
             last_sequence=self._last_sequence,
+        )
+
+    def said(self, phrase: PhraseReport) -> Said:
+        """What a caption of the phrase needs."""
+        status = self.worker.status if self.worker else None
+        delay_ms = status.delay_ms if status else None
+        return Said(
+            source_language=self.wanted.source_language or "",
+            target_language=self.wanted.target_language or "",
+            delay_s=self._settings.worker.latency_s if delay_ms is None else delay_ms / 1000,
+            phrase=phrase,
         )
 
     def details(self, after: int) -> StreamDetails:

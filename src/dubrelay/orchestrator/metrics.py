@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from dubrelay import logs
 from dubrelay.orchestrator.delivery import Delivery
-from dubrelay.wire.streams import DestinationState, StreamState
+from dubrelay.wire.streams import DestinationState, RecordingState, StreamState
 
 WORKER_PREFIX = "worker_"
 
@@ -48,28 +48,39 @@ class _Snapshot(Collector):
         states: Callable[[], Iterable[str]],
         workers: Callable[[], Iterable[tuple[str, str]]],
         destinations: Callable[[], Iterable[tuple[str, str, Delivery]]],
+        recordings: Callable[[], Iterable[str]],
+        recorded_bytes: Callable[[], int],
     ) -> None:
         self._states = states
         self._workers = workers
         self._destinations = destinations
+        self._recordings = recordings
+        self._recorded_bytes = recorded_bytes
 
     def collect(self) -> Iterator[Metric]:
-        tally = Tally(self._states())
-        streams = GaugeMetricFamily("orchestrator_streams", "Streams by state", labels=["state"])
-        for state in get_args(StreamState):
-            streams.add_metric([state], tally[state])
-        yield streams
+        yield _by_state("orchestrator_streams", "Streams by state", self._states(), StreamState)
         yield from _of_destinations(list(self._destinations()))
+        about = "Streams in session by how their recording goes"
+        yield _by_state("orchestrator_recordings", about, self._recordings(), RecordingState)
+        yield GaugeMetricFamily(
+            "orchestrator_recorded_bytes", "All recordings together, captions included", self._recorded_bytes()
+        )
         yield from merged(self._workers())
 
 
+def _by_state(name: str, about: str, states: Iterable[str], possible: object) -> Metric:
+    """`possible` is a Literal."""
+    tally = Tally(states)
+    family = GaugeMetricFamily(name, about, labels=["state"])
+    for state in get_args(possible):
+        family.add_metric([state], tally[state])
+    return family
+
+
 def _of_destinations(destinations: list[tuple[str, str, Delivery]]) -> Iterator[Metric]:
-    tally = Tally(delivery.state for _, _, delivery in destinations)
-    states = GaugeMetricFamily(
-        "orchestrator_destinations", "Destinations of streams in session by state", labels=["state"]
-    )
-    for state in get_args(DestinationState):
-        states.add_metric([state], tally[state])
+    about = "Destinations of streams in session by state"
+    found = (delivery.state for _, _, delivery in destinations)
+    states = _by_state("orchestrator_destinations", about, found, DestinationState)
     labels = ["stream_id", "destination"]
     sent = CounterMetricFamily("orchestrator_destination_bytes", "Sent to a destination", labels=labels)
     retries = CounterMetricFamily("orchestrator_destination_retries", "Attempts after a failure", labels=labels)
@@ -88,6 +99,9 @@ class OrchestratorMetrics:
         self.streams_refused = Counter(
             "orchestrator_streams_refused", "Streams that came beyond orchestrator.max_streams", registry=self._registry
         )
+        self.recordings_deleted = Counter(
+            "orchestrator_recordings_deleted", "Recordings that went to keep within the limit", registry=self._registry
+        )
         self.hook_events = Counter(
             "orchestrator_hook_events", "Events of MediaMTX's hooks", ["event", "result"], registry=self._registry
         )
@@ -105,11 +119,13 @@ class OrchestratorMetrics:
         states: Callable[[], Iterable[str]],
         workers: Callable[[], Iterable[tuple[str, str]]],
         destinations: Callable[[], Iterable[tuple[str, str, Delivery]]] = list,
+        recordings: Callable[[], Iterable[str]] = list,
+        recorded_bytes: Callable[[], int] = int,
     ) -> None:
         """`states` of all streams; `workers`: stream id and metrics text of each worker that runs; `destinations`:
-        stream id, name and how it fares, of each destination of a stream in session.
+        stream id, name and how it fares, of each destination of a stream in session; `recordings`: states of those.
         """
-        self._registry.register(_Snapshot(states, workers, destinations))
+        self._registry.register(_Snapshot(states, workers, destinations, recordings, recorded_bytes))
 
     def restarts(self) -> float:
         """Workers started again so far."""

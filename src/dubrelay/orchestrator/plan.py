@@ -102,10 +102,15 @@ def in_force(settings: Settings, stream: StreamConfig) -> StreamConfig:
         floor_gain_db=here.mix.floor_gain_db,
         original_gain_db=here.mix.original_gain_db,
         glossary=stream.glossary or (),
+        record=is_recorded(settings, stream),
         publisher_lang=here.publisher.lang,
         publisher_src=here.publisher.src,
         publisher_voice=here.publisher.voice,
     )
+
+
+def is_recorded(settings: Settings, stream: StreamConfig) -> bool:
+    return settings.recording.enabled if stream.record is None else stream.record
 
 
 def control_for(now: StreamConfig, wanted: StreamConfig) -> Control | None:

@@ -16,6 +16,7 @@ from dubrelay.orchestrator.keys import Side
 from dubrelay.orchestrator.live import LiveStream
 from dubrelay.orchestrator.mediamtx import ControlApi, MediaMtxError, MediaPath, PathSource, stream_of
 from dubrelay.orchestrator.plan import Unsupported, asked_in, plan_for
+from dubrelay.orchestrator.recording import Recorder
 from dubrelay.orchestrator.streamconfigs import StreamConfigs
 from dubrelay.orchestrator.streams import Source, give_places
 from dubrelay.orchestrator.supervisor import Supervisor
@@ -43,6 +44,7 @@ class Reconciler:
         api: ControlApi,
         supervisor: Supervisor,
         egress: Egress,
+        recorder: Recorder,
         configs: StreamConfigs,
         on_restart: Callable[[], None],
         on_refused: Callable[[], None],
@@ -57,6 +59,7 @@ class Reconciler:
         self._api = api
         self._supervisor = supervisor
         self._egress = egress
+        self._recorder = recorder
         self._on_restart = on_restart
         self._on_refused = on_refused
         self._on_phrase = on_phrase
@@ -114,7 +117,9 @@ class Reconciler:
         for live in list(self.streams.values()):
             live.decide()
             live.look()
-        self._egress.listed(paths, [id_ for id_, live in self.streams.items() if live.machine.run_id])
+        in_session = [stream_id for stream_id, live in self.streams.items() if live.machine.run_id]
+        self._recorder.listed(paths, in_session)
+        self._egress.listed(paths, in_session)
         self._forget_ended()
         self._on_looked()
 

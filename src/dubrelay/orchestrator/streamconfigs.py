@@ -136,9 +136,9 @@ class StreamConfigs:
                         logs.get().error("break_not_ended", streamId=stream_id, error=str(e))
                         await asyncio.sleep(_AGAIN_S)
 
-    async def note(self, stream_id: str, who: str, action: Action) -> None:
+    async def note(self, stream_id: str, who: str, action: Action, changes: Sequence[Change] = ()) -> None:
         """An audit line for what changes no setting."""
-        await self._alone(self._write(stream_id, who, action, ()))
+        await self._alone(self._write(stream_id, who, action, changes))
 
     async def put_destination(self, stream_id: str, destination: Destination, who: str) -> None:
         await self._alone(self._put_destination(stream_id, destination, who))

@@ -14,7 +14,11 @@ StreamState = Literal["idle", "starting", "running", "grace", "stopping", "degra
 
 DestinationState = Literal["connecting", "forwarding", "stalled", "refused", "unreachable", "stopped"]
 
+RecordingState = Literal["off", "waiting", "recording", "full", "failing"]
+"""waiting: for the output. full: stopped by a limit. failing: it is to be recorded and nothing is written."""
+
 STREAMS_PATH = "/v1/streams"
+RECORDINGS_PATH = "/v1/recordings"
 ME_PATH = "/v1/me"
 
 
@@ -51,6 +55,45 @@ class DestinationView(_View):
 
 class DestinationList(_View):
     destinations: list[DestinationView]
+
+
+class RecordingView(_View):
+    """How the recording of `out` goes."""
+
+    state: RecordingState = "off"
+    message: str = ""
+    """In words, what keeps it from going on."""
+    since: float | None = None
+    """Of the state: seconds since the epoch."""
+
+
+class CaptionsView(_View):
+    language: str
+    file: str
+
+
+class RecordedView(_View):
+    """One segment. GET /v1/recordings/STREAM/FILE gives a file of it."""
+
+    name: str
+    file: str
+    started_at: float
+    """Seconds since the epoch."""
+    duration_s: float
+    size_bytes: int
+    """Captions included."""
+    open: bool
+    """It is being written."""
+    captions: list[CaptionsView] = []
+
+
+class RecordedList(_View):
+    recording: RecordingView
+    recordings: list[RecordedView]
+    """Of one stream, the latest first."""
+    total_bytes: int
+    """Of all streams."""
+    limit_bytes: int
 
 
 class BreakView(_View):
@@ -126,6 +169,7 @@ class StreamView(_View):
     destinations: list[DestinationView] = []
     cost: float | None = None
     """So far in this session, in whatever sts_client.cost_per_hour is; None without that."""
+    recording: RecordingView = RecordingView()
     last_sequence: int = 0
     """Of the latest phrase: ask for `?after=` this one next time."""
 
@@ -210,7 +254,7 @@ class StreamConfigChanged(StreamConfigView):
 
 
 Action = Literal[
-    "config", "delete", "dub", "bypass", "silence", "break", "restart", "destination", "stop", "start",
+    "config", "delete", "dub", "bypass", "silence", "break", "restart", "destination", "stop", "start", "recording",
 ]  # fmt: skip
 
 

@@ -1,13 +1,13 @@
 "use strict";
 // What fires, what did lately, and how the webhooks fare: the event `alerts`, as GET /v1/alerts.
 
-function timeOrDate(at) {
+function dayAndTime(at) {
   const then = new Date(at * 1000);
   return then.toDateString() === new Date().toDateString() ? then.toLocaleTimeString() : then.toLocaleString();
 }
 
 function alertItem(alert) {
-  const when = alert.status === "firing" ? `since ${timeOrDate(alert.since)}` : `${timeOrDate(alert.since)} to ${timeOrDate(alert.resolvedAt)}`;
+  const when = alert.status === "firing" ? `since ${dayAndTime(alert.since)}` : `${dayAndTime(alert.since)} to ${dayAndTime(alert.resolvedAt)}`;
   const mark = {resolved: "idle", firing: alert.severity === "critical" ? "degraded" : "grace"}[alert.status];
   return element("li", {className: "row", title: alert.description},
     element("span", {className: `state ${mark}`}, alert.status === "firing" ? alert.severity : "over"),

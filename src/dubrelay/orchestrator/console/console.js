@@ -63,6 +63,7 @@ class Card {
     this.controls = new Controls(this.part("controls"), this.id, this.base);
     this.audit = new Audit(this.part("audit"), this.base);
     this.destinations = new Destinations(this.part("destinations"), this.base, action => this.controls.report(action));
+    this.recordings = new Recordings(this.part("recordings"), this.id, this.base, wanted => this.controls.put(wanted));
     this.part("charts").addEventListener("toggle", () => this.drawCharts());
     this.update(view);
     this.catchUp();
@@ -80,6 +81,7 @@ class Card {
     setText(this.part("message"), text);
     this.showFacts();
     this.destinations.show(view.destinations ?? []);
+    this.recordings.show(view.recording);
     this.controls.show(view);
     this.watch();
     if (!first && view.lastSequence > this.phrases.sequence) this.catchUp();
@@ -149,6 +151,7 @@ class Card {
 
   close() {
     clearTimeout(this.chartTimer);
+    this.recordings.close();
     for (const player of Object.values(this.players)) player.close();
     this.root.remove();
   }
