@@ -117,6 +117,7 @@ def test_what_goes_out_is_switched_and_the_glossary_edited(visit: Visit, on_air:
     wait_for(lambda: in_force(on_air)["programme"] == "dub", 30, "the dub")
 
 
+@pytest.mark.complains("status of 404.*wav")  # a sound that is not there yet
 def test_a_phrase_comes_is_heard_and_taken_away(visit: Visit) -> None:
     page = visit.page
     expect(page.locator("[data-state]")).to_have_text("on air")
@@ -159,7 +160,6 @@ def test_a_phrase_comes_is_heard_and_taken_away(visit: Visit) -> None:
     with page.expect_download() as downloading:
         page.get_by_role("button", name="Download the last 10 minutes").click()
     assert zipfile.ZipFile(downloading.value.path()).testzip() is None
-    assert [one for one in visit.complaints if "404" not in one] == [], "a sound that is not there yet is 404"
 
 
 def test_silence_is_asked_for_twice(visit: Visit, on_air: RunningOrchestrator) -> None:
@@ -267,7 +267,6 @@ def test_the_output_is_recorded_taken_away_and_deleted(visit: Visit, on_air: Run
     expect(rows).to_have_count(0)
     assert "It cannot be had back." in asked[0]
     assert {entry["action"] for entry in on_air.get("/v1/streams/x/audit")["entries"]} >= {"recording", "config"}
-    assert visit.complaints == []
 
 
 def test_on_a_phone_nothing_sticks_out(visit: Visit) -> None:
