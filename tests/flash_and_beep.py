@@ -101,7 +101,8 @@ def av_offset(path: Path) -> AvOffset:
 
 def _flashes(path: Path) -> list[tuple[float, int]]:
     """(time, number of the second) of the first frame of each flash."""
-    frames = _decoded(path, "-map", "0:v:0", "-vsync", "0", "-pix_fmt", "gray", "-f", "rawvideo")
+    size = ("-vf", f"scale={WIDTH}:{HEIGHT}")  # it may be another one from the start on, or become it
+    frames = _decoded(path, "-map", "0:v:0", "-vsync", "0", *size, "-pix_fmt", "gray", "-f", "rawvideo")
     pictures = np.frombuffer(frames, np.uint8).reshape(-1, HEIGHT, WIDTH)
     times = [float(f["best_effort_timestamp_time"]) for f in _frames(path, "v:0")][: len(pictures)]
     bright = pictures[:, 10:110].mean(axis=(1, 2)) > 200
