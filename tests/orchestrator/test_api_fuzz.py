@@ -20,7 +20,7 @@ from media import free_port
 from running_orchestrator import RunningOrchestrator
 from waiting import wait_for
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.timeout(180)]
 
 MOST_OF_A_MESSAGE = 11_000
 """A thousand characters, should each be one that is escaped."""
@@ -97,6 +97,8 @@ WRONG: dict[str, st.SearchStrategy[Any]] = {
     "voice": NO_TEXT | OTHER_TEXT.filter(lambda text: "<" in text or not text.isascii()) | st.just("a" * 65),
     **dict.fromkeys(["floor_gain_db", "original_gain_db"], BAD_GAIN),
     "glossary": GLOSSARIES,
+    "record": NO_NUMBER.filter(lambda value: not isinstance(value, bool))
+    | st.sampled_from([2, -1, 0.5, "maybe", "\0"]),
     **dict.fromkeys(["publisher_lang", "publisher_src", "publisher_voice"], LISTS),
 }
 
@@ -105,7 +107,7 @@ def test_each_key_has_its_wrong_values() -> None:
     assert set(WRONG) == set(StreamConfig.model_fields)
 
 
-@settings(max_examples=300, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(st.sampled_from(sorted(WRONG)).flatmap(lambda name: st.tuples(st.just(name), WRONG[name])))
 @example(("glossary", [{"source": "a", "target": "\u202egnp.exe"}]))
 @example(("glossary", [{"source": "<b>\0"}]))
@@ -115,10 +117,9 @@ def test_a_wrong_setting_is_refused_and_named(orchestrator: RunningOrchestrator,
     message = is_refused(sent(orchestrator, "PUT", f"{X}/config", {"fallback": "ducked", key: value}), "INVALID_INPUT")
     assert message.startswith("config: ")
     assert key in message
-    assert orchestrator.get(f"{X}/config")["version"] == 0, "nothing of it is kept"
 
 
-@settings(max_examples=150, derandomize=True)
+@settings(max_examples=75, derandomize=True)
 @given(st.binary(max_size=300) | JSON.filter(lambda value: value != {}))
 @example({"\ud800": 1})
 @example({"<script>": 1, "x" * 5000: 2, "\0\x1b[2J": 3})
@@ -126,10 +127,9 @@ def test_a_wrong_setting_is_refused_and_named(orchestrator: RunningOrchestrator,
 @example({"glossary": [{"source": ""}] * 20_000})
 def test_no_other_body_is_settings(orchestrator: RunningOrchestrator, body: object) -> None:
     is_refused(sent(orchestrator, "PUT", f"{X}/config", body), "INVALID_INPUT")
-    assert orchestrator.get(f"{X}/config")["version"] == 0
 
 
-@settings(max_examples=150, derandomize=True)
+@settings(max_examples=75, derandomize=True)
 @given(name=st.text(min_size=1, max_size=40) | st.just("main"), body=st.binary(max_size=300) | JSON)
 @example(name="main", body={"url": GOOD_URL, "\ud800": 1})
 @example(name="main", body={"url": "\ud800"})
@@ -141,10 +141,9 @@ def test_no_other_body_is_settings(orchestrator: RunningOrchestrator, body: obje
 @example(name="\u202eniam", body={"url": GOOD_URL})
 def test_no_other_body_is_a_destination(orchestrator: RunningOrchestrator, name: str, body: object) -> None:
     is_refused(sent(orchestrator, "PUT", f"{X}/destinations/{in_path(name)}", body))
-    assert orchestrator.get(f"{X}/destinations") == {"destinations": []}
 
 
-@settings(max_examples=100, derandomize=True)
+@settings(max_examples=50, derandomize=True)
 @given(st.binary(min_size=1, max_size=100) | JSON.filter(lambda value: value is not None and value != {}))
 @example({"minutes": float("nan")})
 @example({"minutes": 1e400})
@@ -152,7 +151,6 @@ def test_no_other_body_is_a_destination(orchestrator: RunningOrchestrator, name:
 @example(b"[" * 100_000)
 def test_no_other_body_is_a_break(orchestrator: RunningOrchestrator, body: object) -> None:
     is_refused(sent(orchestrator, "POST", f"{X}/break", body))
-    assert orchestrator.get(X)["programme"] == "dub"
 
 
 def in_path(text: str) -> str:
@@ -185,7 +183,7 @@ ASKED = st.dictionaries(
 )
 
 
-@settings(max_examples=400, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(
     route=st.sampled_from(ROUTES),
     stream_id=IDS,
@@ -208,4 +206,12 @@ def test_any_question_has_an_answer(
             assert answer.json()["error"]["code"] == "MEDIAMTX_UNAVAILABLE"
         else:
             is_refused(answer)
+
+
+def test_nothing_of_all_that_was_kept(orchestrator: RunningOrchestrator) -> None:
+    """The last one."""
+    assert orchestrator.get(f"{X}/config")["version"] == 0
+    assert orchestrator.get(f"{X}/destinations") == {"destinations": []}
+    stream = orchestrator.get(X)
+    assert (stream["programme"], stream["restarts"]) == ("dub", 0), "no worker was kept waiting for so long"
     assert orchestrator.get("/healthz")["status"] == "ok"
