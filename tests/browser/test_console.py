@@ -170,6 +170,19 @@ def test_a_phrase_comes_is_heard_and_taken_away(visit: Visit) -> None:
     assert [one for one in visit.complaints if "404" not in one] == [], "a sound that is not there yet is 404"
 
 
+def test_captions_are_in_the_picture_while_their_phrase_is_heard(visit: Visit) -> None:
+    page = visit.page
+    page.get_by_label("captions").select_option("original")
+    shown = """() => {
+        const {track} = cards.get("x").captions;
+        return track.mode === "showing" ? [...track.activeCues].map(cue => cue.text) : [];
+    }"""
+    wait_for(lambda: any("mock phrase" in text for text in page.evaluate(shown)), 60, "a caption in the picture")
+    page.get_by_label("captions").select_option("")
+    assert page.evaluate("cards.get('x').captions.track.mode") == "hidden"
+    assert page.evaluate("cards.get('x').captions.track.cues?.length ?? 0") == 0
+
+
 def test_silence_is_asked_for_twice(visit: Visit, on_air: RunningOrchestrator) -> None:
     asked: list[str] = []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -25,12 +24,12 @@ from media import INTERNAL_SECRET, OPEN, MediaMtx, free_mediamtx_settings, free_
 from running_orchestrator import FAKE_WORKER, RunningOrchestrator
 from running_sts import MOCK, RunningSts
 from running_worker import state_in
+from vtt_grammar import parsed
 from waiting import wait_for
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
 PATIENCE_S = 60
-TIMING = re.compile(r"(\d\d):(\d\d):(\d\d\.\d{3}) --> (\d\d):(\d\d):(\d\d\.\d{3})")
 
 
 def settings_with(state: Path, **recording: Any) -> config.Settings:
@@ -78,13 +77,6 @@ def record(orchestrator: RunningOrchestrator, *, on: bool) -> None:
 def whole(now: RecordedList) -> list[RecordedView]:
     """Those that this test recorded and that have ended, the oldest first."""
     return [one for one in reversed(now.recordings) if not one.open and not one.name.startswith("2020")]
-
-
-def cue_times(text: str) -> list[tuple[float, float]]:
-    return [
-        (int(h) * 3600 + int(m) * 60 + float(s), int(h2) * 3600 + int(m2) * 60 + float(s2))
-        for h, m, s, h2, m2, s2 in TIMING.findall(text)
-    ]
 
 
 def test_a_dubbed_stream_is_recorded_whole_with_captions_in_step_and_goes_on_when_mediamtx_is_killed(
@@ -157,12 +149,16 @@ def assert_captions_in_step(orchestrator: RunningOrchestrator, recorded: list[Re
         spanish, english = (orchestrator.http.get(f"/v1/recordings/x/{named[key]}").text for key in ("es", "en"))
         assert "mock phrase" in english
         heard = tones(samples, start_s)
-        for begin, end in cue_times(spanish):
-            assert 0 <= begin < end <= length_s + 0.2
-            if begin > 0.2:
-                offsets.append(min((abs(tone - begin) for tone, _ in heard), default=9.0))
+        since = one.started_at
+        live = orchestrator.http.get("/v1/streams/x/captions.vtt", params={"lang": "es", "since": since}).text
+        for cue in parsed(spanish):
+            assert cue.end <= length_s + 0.2
+            if cue.start > 0.2:
+                offsets.append(min((tone - cue.start for tone, _ in heard), key=abs, default=9.0))
+                assert any(abs(other.start - cue.start) < 0.01 and other.text == cue.text for other in parsed(live))
+        assert parsed(english)
     assert len(offsets) >= 2
-    assert sorted(offsets)[len(offsets) // 2] < 0.3, offsets
+    assert all(abs(offset) < 0.3 for offset in offsets), offsets
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 from itertools import pairwise
 
 import pytest
@@ -9,11 +8,11 @@ from hypothesis import strategies as st
 
 from dubrelay.orchestrator.captions import Cue, cues, webvtt
 from dubrelay.wire.status import PhraseReport
+from vtt_grammar import parsed
 
 pytestmark = pytest.mark.unit
 
 EPOCH = 1.7e9
-TIMING = re.compile(r"(\d{2,}):([0-5]\d):([0-5]\d)\.(\d{3}) --> (\d{2,}):([0-5]\d):([0-5]\d)\.(\d{3})")
 
 
 def phrase(
@@ -25,29 +24,6 @@ def phrase(
         "translated_text": text,
     }  # fmt: skip
     return PhraseReport.model_validate(values | more)
-
-
-def parsed(text: str) -> list[tuple[float, float, str]]:
-    """(start, end, payload) of each cue; AssertionError where it is not as the WebVTT standard has it."""
-    assert "\0" not in text
-    assert "\r" not in text
-    head, *blocks = text.removesuffix("\n").split("\n\n")
-    assert re.fullmatch(r"WEBVTT( [^\n]*)?", head)
-    assert "-->" not in head
-    found = []
-    for block in blocks:
-        timing, _, payload = block.partition("\n")
-        match = TIMING.fullmatch(timing)
-        assert match, block
-        h, m, s, ms, h2, m2, s2, ms2 = map(int, match.groups())
-        start, end = h * 3600 + m * 60 + s + ms / 1000, h2 * 3600 + m2 * 60 + s2 + ms2 / 1000
-        assert end > start
-        assert payload
-        assert "-->" not in payload
-        assert not re.search(r"<|&(?!amp;|lt;|gt;)", payload)
-        found.append((start, end, payload))
-    assert all(later[0] >= earlier[0] for earlier, later in pairwise(found))
-    return found
 
 
 def test_a_cue_is_there_while_the_dub_is_heard() -> None:

@@ -97,7 +97,7 @@ def api_routes(
             may = f"{view.target_language} or {view.source_language}"
             raise Refused(HTTPStatus.BAD_REQUEST, "INVALID_INPUT", f"lang = {lang[:20]!r}: must be {may}")
         track: Track = "original" if lang and lang != view.target_language else "dub"
-        shown = cues((p.phrase for p in live.phrases), track, (view.delay_ms or 0) / 1000)
+        shown = cues((p.phrase for p in live.phrases), track, live.delay_s)
         zero = since or min((cue.start for cue in shown), default=0.0)
         text = webvtt(shown, zero, lang or view.target_language)
         return Response(text, media_type="text/vtt", headers={"X-Zero": f"{zero:.3f}", "Cache-Control": "no-store"})

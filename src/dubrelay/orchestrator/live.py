@@ -198,14 +198,20 @@ class LiveStream:
             last_sequence=self._last_sequence,
         )
 
+    @property
+    def delay_s(self) -> float:
+        """How far sound in `out` is behind `in` where phrases are dubbed, by its stamps, which players go by.
+
+        `delay_ms` is when a tag happened to leave: some hundred ms later, and another with each.
+        """
+        return self._settings.worker.latency_s
+
     def said(self, phrase: PhraseReport) -> Said:
         """What a caption of the phrase needs."""
-        status = self.worker.status if self.worker else None
-        delay_ms = status.delay_ms if status else None
         return Said(
             source_language=self.wanted.source_language or "",
             target_language=self.wanted.target_language or "",
-            delay_s=self._settings.worker.latency_s if delay_ms is None else delay_ms / 1000,
+            delay_s=self.delay_s,
             phrase=phrase,
         )
 

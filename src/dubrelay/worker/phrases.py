@@ -79,7 +79,6 @@ class Phrases:
         self._settings, self._metrics, self._reporter, self._now = settings, metrics, reporter, now
         self._log = logs.get()
         self._latency_ns = round(settings.worker.latency_s * 1e9)
-        self._epoch_s = time.time() - now() / 1e9
         self._lock = threading.Lock()
         self._desk = Desk.at_start(settings)
         self._timeline = self._new_timeline()
@@ -371,7 +370,8 @@ class Phrases:
     def _line(self, decision: Decision, phrase: _Phrase, started_ns: int, original: Samples) -> PhraseReport:
         dubbed = phrase.answer if isinstance(phrase.answer, Dubbed) else None
         metadata = dubbed.metadata if dubbed else None
-        started_at = self._epoch_s + started_ns / 1e9
+        # As of now: the stream's clock follows the publisher's, which may be a second an hour away from the machine's.
+        started_at = time.time() - (self._now() - started_ns) / 1e9
         return PhraseReport(
             sequence_number=decision.sequence,
             t0_ms=_ms(started_ns),

@@ -97,9 +97,11 @@ class Card {
         const figure = this.root.querySelector(`[data-side=${side}]`);
         this.players[side] = new Player(figure, `${this.base}/preview/${side}/index.m3u8`, headers);
         if (Meters.context) this.players[side].meter();
+        if (side === "out") this.captions = new Captions(figure, this.players.out, this.base, () => this.view);
       } else if (UNWATCHED.has(this.view.state)) {
         this.players[side]?.close();
         delete this.players[side];
+        if (side === "out") this.captions?.close();
       }
     }
   }
@@ -152,6 +154,7 @@ class Card {
   close() {
     clearTimeout(this.chartTimer);
     this.recordings.close();
+    this.captions?.close();
     for (const player of Object.values(this.players)) player.close();
     this.root.remove();
   }
