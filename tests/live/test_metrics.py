@@ -97,7 +97,9 @@ def test_each_metric_moves_when_what_it_counts_is_caused(media: MediaMtx, tmp_pa
 
         frozen = worker.metric("worker_frozen_seconds_total")
         network.fault("stall", "in")
-        wait_for(lambda: worker.metric("worker_frozen_seconds_total") > frozen, 30, "worker_frozen_seconds_total to move")
+        wait_for(
+            lambda: worker.metric("worker_frozen_seconds_total") > frozen, 30, "worker_frozen_seconds_total to move"
+        )
         network.heal()
 
         worker.process.send_signal(signal.SIGSTOP)
