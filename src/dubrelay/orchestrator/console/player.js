@@ -23,7 +23,7 @@ const Meters = {
   },
 };
 
-// A picture that nobody sees is not fetched: the tab is hidden, or it is scrolled away and nobody listens to it.
+// A picture that nobody listens to is not fetched while nobody sees it: the tab is hidden, or it is scrolled away.
 const Watched = {
   observer: new IntersectionObserver(entries => {
     for (const {target, isIntersecting} of entries) {
@@ -72,7 +72,7 @@ class Player {
 
   // Only while somebody sees or hears it.
   watch() {
-    const wanted = !document.hidden && (this.onScreen || this.audible);
+    const wanted = this.audible || (this.onScreen && !document.hidden);
     if (wanted === this.watched) return;
     this.watched = wanted;
     if (wanted) this.load();
