@@ -95,6 +95,13 @@ def test_each_metric_moves_when_what_it_counts_is_caused(media: MediaMtx, tmp_pa
             wait_for(lambda lost=lost: worker.metric(lost) > 0, 30, f"{lost} to move")  # told once the picture is back
         assert worker.metric("worker_gst_bus_errors_total") > errors
 
+        frozen = worker.metric("worker_frozen_seconds_total")
+        network.fault("stall", "in")
+        wait_for(
+            lambda: worker.metric("worker_frozen_seconds_total") > frozen, 30, "worker_frozen_seconds_total to move"
+        )
+        network.heal()
+
         worker.process.send_signal(signal.SIGSTOP)
         try:
             come = received(media) + 5 * programme.path.stat().st_size / PROGRAMME_S

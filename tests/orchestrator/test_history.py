@@ -85,6 +85,15 @@ def test_a_detector_that_fired_leaves_its_mark_once_also_after_a_restart() -> No
     assert [row.marks for row in history.since(-1)] == [[], ["dead dub"], [], [], ["dead dub", "ghost dub"]]
 
 
+def test_a_picture_that_stood_still_leaves_a_mark() -> None:
+    metrics, history = metrics_of(), History()
+    history.look(0, VIEW, metrics.text())
+    metrics.frozen_s.inc(2)
+    history.look(STEP_S, VIEW, metrics.text())
+    history.look(2 * STEP_S, VIEW, metrics.text())
+    assert [row.marks for row in history.since(-1)] == [[], ["frozen picture"], []]
+
+
 def test_silence_and_clipping_leave_a_mark() -> None:
     metrics, meter = metrics_of(), Meter()
     metrics.show("input", meter)

@@ -85,6 +85,8 @@ class History:
         for side, mark in clipped.items():
             if self._grew(samples, f"worker_clipped_seconds_total side={side}"):
                 marks.append(mark)
+        if self._grew(samples, "worker_frozen_seconds_total"):
+            marks.append("frozen picture")
         return marks
 
     def _grew(self, samples: Mapping[str, float], name: str) -> bool:

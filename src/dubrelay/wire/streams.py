@@ -193,7 +193,7 @@ class StreamDetails(StreamView):
     """The latest ones, oldest first."""
 
 
-Mark = Literal["dead dub", "ghost dub", "silence in", "clipping in", "clipping out"]
+Mark = Literal["dead dub", "ghost dub", "silence in", "clipping in", "clipping out", "frozen picture"]
 """What a detector found."""
 
 

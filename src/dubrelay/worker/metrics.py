@@ -45,6 +45,9 @@ class WorkerMetrics:
         self.av_sync_ms = Gauge("worker_av_sync_delta_ms", "Sound against picture in the output, + is late", registry=r)
         self.video_queue_ms = Gauge("worker_video_queue_ms", "Picture waiting before the muxer", registry=r)
         self.audio_queue_ms = Gauge("worker_audio_queue_ms", "Sound waiting to be listened to", registry=r)
+        self.frozen_s = Counter(
+            "worker_frozen_seconds", "Time in which no picture came for the output, and no slate was on", registry=r
+        )
         self.bus_errors = Counter("worker_gst_bus_errors", "Errors on GStreamer's bus", registry=r)
         self.bus_warnings = Counter("worker_gst_bus_warnings", "Warnings on GStreamer's bus", registry=r)
         self.reconnects = Counter("worker_reconnects", "Connections after the first one", ["side"], registry=r)

@@ -150,6 +150,7 @@ class MediaPipeline:
         self._pulled_at = 0
         self._doubtful: list[Block] = []
         self._picture_came_at = _LONG_AGO
+        self._latest_picture: int | None = None
         # The muxer's first deadline counts from 0, not from its first buffer: the first picture would go too early.
         self._pictures_out: Gst.Pad = self._video_queue.get_static_pad("src")
         self._held: int | None = self._pictures_out.add_probe(Gst.PadProbeType.BLOCK_DOWNSTREAM, self._hold)
@@ -185,7 +186,12 @@ class MediaPipeline:
 
     def picture_came(self, at: int, now: int) -> None:
         """A picture of running time `at` came in. Called on GStreamer's threads."""
-        self.picture_at, self._picture_came_at = at, now
+        self.picture_at, self._picture_came_at, self._latest_picture = at, now, now
+
+    @property
+    def still_s(self) -> float:
+        """How long no picture has come in, from whatever source; 0 before the first."""
+        return 0.0 if self._latest_picture is None else (self.now() - self._latest_picture) / 1e9
 
     def pull(self) -> list[Block]:
         """All sound that has come in since the last call, in order; none when it is `apart`, or may be.

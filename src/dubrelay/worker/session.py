@@ -31,6 +31,8 @@ _TICK_S = {"dub": 0.2, "bypass": 0.4}
 _STATUS_S = 1.0
 _MEASURE_S = 2.0
 """How old the figures in a status line may be: making them costs a tenth of bypass mode."""
+_FROZEN_S = 2.0
+"""Viewers see a picture that stands still for longer than that."""
 _TIDY_S = 60.0
 _LOOK_S = 0.8
 """How often connections that work are looked at; asking GStreamer costs more than moving the sound."""
@@ -146,6 +148,9 @@ class Session:
         m = self._metrics
         m.video_queue_ms.set(self._pipeline.video_queue_ms)
         m.audio_queue_ms.set(self._sound.queue_ms)
+        still_s = self._pipeline.still_s
+        if still_s > _FROZEN_S and not (self._slate and self._slate.on):
+            m.frozen_s.inc(min(still_s, _MEASURE_S))
         if self._sink.av_sync_ms is not None:
             m.av_sync_ms.set(self._sink.av_sync_ms)
         _count_up(m.bus_warnings, self._pipeline.warnings)

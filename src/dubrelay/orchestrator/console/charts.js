@@ -31,7 +31,7 @@ function pathOf(points, x, y, gap) {
   return path;
 }
 
-function drawChart(title, unit, series, marks, since, until) {
+function drawChart(title, unit, series, marks, since, until, missing) {
   const {width, height, left, right, top, bottom} = CHART;
   const shown = series.filter(one => one.points.some(point => Number.isFinite(point[1])));
   const range = rangeOf(shown);
@@ -39,7 +39,7 @@ function drawChart(title, unit, series, marks, since, until) {
   const caption = document.createElement("figcaption");
   caption.append(`${title}, ${unit}`);
   figure.append(caption);
-  if (range === null) { caption.append(": nothing yet"); return figure; }
+  if (range === null) { caption.append(`: ${missing}`); return figure; }
   const [low, high] = range;
   const x = at => left + (at - since) / (until - since) * (width - left - right);
   const y = value => height - bottom - (value - low) / (high - low) * (height - top - bottom);
@@ -79,21 +79,23 @@ function drawChart(title, unit, series, marks, since, until) {
 }
 
 // All charts of a stream from the rows of GET /v1/streams/ID/history.
-function chartsOf(rows) {
+function chartsOf(rows, mode) {
   const until = rows.at(-1).at, since = Math.max(rows[0].at, until - 3600);
   const column = (name, pick) => ({name, points: rows.map(row => [row.at, pick(row) ?? NaN])});
   const marks = rows.flatMap(row => row.marks.map(name => ({at: row.at, name})));
   const stages = [...new Set(rows.flatMap(row => Object.keys(row.stageMs)))];
   const outcomes = [...new Set(rows.flatMap(row => Object.keys(row.outcomes)))];
-  const chart = (title, unit, series) => drawChart(title, unit, series, marks, since, Math.max(until, since + 60));
+  const drawn = (missing, ...what) => drawChart(...what, marks, since, Math.max(until, since + 60), missing);
+  const chart = (...what) => drawn("nothing yet", ...what);
+  const ofDub = (...what) => drawn(mode === "bypass" ? "not in bypass mode, where no sound is decoded" : "nothing yet", ...what);
   const loud = (name, key) => column(name, row => row.loudness?.[key]);
   return [
-    chart("Margin to the deadline, least", "s", [column("margin", row => row.marginMs === null ? null : row.marginMs / 1000)]),
-    chart("Time by stage, median", "ms", stages.map(stage => column(stage, row => row.stageMs[stage]))),
-    chart("Phrases a step", "count", outcomes.map(one => column(one.replace("_", " "), row => row.outcomes[one] ?? 0))),
+    ofDub("Margin to the deadline, least", "s", [column("margin", row => row.marginMs === null ? null : row.marginMs / 1000)]),
+    ofDub("Time by stage, median", "ms", stages.map(stage => column(stage, row => row.stageMs[stage]))),
+    ofDub("Phrases a step", "count", outcomes.map(one => column(one.replace("_", " "), row => row.outcomes[one] ?? 0))),
     chart("Sound against picture", "ms", [column("A/V", row => row.avSyncMs)]),
     chart("Delay", "s", [column("delay", row => row.delayMs === null ? null : row.delayMs / 1000)]),
-    chart("Loudness", "LUFS", [loud("in", "inputMomentary"), loud("out", "outputMomentary"),
+    ofDub("Loudness", "LUFS", [loud("in", "inputMomentary"), loud("out", "outputMomentary"),
       loud("in, all", "inputIntegrated"), loud("out, all", "outputIntegrated")]),
     chart("Memory of the worker", "MB", [column("memory", row => row.rssBytes === null ? null : row.rssBytes / 1e6)]),
     chart("CPU of the worker", "% of a core", [column("CPU", row => row.cpuPercent)]),

@@ -148,7 +148,7 @@ class Card {
   async refreshCharts(charts) {
     const {rows} = await ask(`${this.base}/history?after=${this.rows.at(-1)?.at ?? 0}`);
     this.rows = [...this.rows, ...rows].slice(-HISTORY_ROWS);
-    if (rows.length) charts.querySelector(".charts").replaceChildren(...chartsOf(this.rows));
+    if (rows.length) charts.querySelector(".charts").replaceChildren(...chartsOf(this.rows, this.view.mode));
   }
 
   close() {

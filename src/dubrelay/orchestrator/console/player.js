@@ -23,7 +23,7 @@ const Meters = {
   },
 };
 
-// A picture that nobody sees is not fetched: the tab is hidden, or it is scrolled away and nobody listens to it.
+// A picture that nobody listens to is not fetched while nobody sees it: the tab is hidden, or it is scrolled away.
 const Watched = {
   observer: new IntersectionObserver(entries => {
     for (const {target, isIntersecting} of entries) {
@@ -33,6 +33,18 @@ const Watched = {
   }, {rootMargin: "200px"}),
 };
 document.addEventListener("visibilitychange", () => { for (const player of Meters.players) player.watch(); });
+
+// hls.js is MediaMTX's: if that was away when the page was loaded, it is asked for again.
+const HlsScript = {
+  asked: false,
+  ask() {
+    if (this.asked) return;
+    this.asked = true;
+    const script = Object.assign(document.createElement("script"), {src: "/console/hls.min.js"});
+    script.onload = script.onerror = () => { this.asked = false; script.remove(); };
+    document.head.append(script);
+  },
+};
 
 class Player {
   constructor(figure, url, headers) {
@@ -60,7 +72,7 @@ class Player {
 
   // Only while somebody sees or hears it.
   watch() {
-    const wanted = !document.hidden && (this.onScreen || this.audible);
+    const wanted = this.audible || (this.onScreen && !document.hidden);
     if (wanted === this.watched) return;
     this.watched = wanted;
     if (wanted) this.load();
@@ -75,6 +87,7 @@ class Player {
 
   load() {
     this.unload();
+    if (!window.Hls) { HlsScript.ask(); this.again(); return; }
     this.hls = new Hls({
       lowLatencyMode: true, maxBufferLength: 10, backBufferLength: 10, liveDurationInfinity: true,
       xhrSetup: xhr => { for (const [key, value] of Object.entries(this.headers())) xhr.setRequestHeader(key, value); },
