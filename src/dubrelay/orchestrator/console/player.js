@@ -75,6 +75,7 @@ class Player {
 
   load() {
     this.unload();
+    if (typeof Hls === "undefined") return;   // MediaMTX, whose script it is, was not there when the page was made
     this.hls = new Hls({
       lowLatencyMode: true, maxBufferLength: 10, backBufferLength: 10, liveDurationInfinity: true,
       xhrSetup: xhr => { for (const [key, value] of Object.entries(this.headers())) xhr.setRequestHeader(key, value); },
