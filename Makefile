@@ -1,6 +1,6 @@
 # The commands a user learns; each sets up what it needs first (seconds when it is there).
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up dev test check bench clean
+.PHONY: help setup setup-dev demo up dev test check bench screenshots clean
 MAKEFLAGS += --no-print-directory
 bin := .venv/bin
 shell_scripts := scripts/setup scripts/mediamtx scripts/promtool scripts/lock .ci/run
@@ -36,6 +36,9 @@ bench: setup    ## all benches but bench/soak, one after the other; fails if one
 	@failed=; for bench in $(filter-out bench/soak,$(wildcard bench/*)); do \
 		if [ -f "$$bench" ] && [ -x "$$bench" ]; then echo "== $$bench"; "$$bench" $(ARGS) || failed="$$failed $$bench"; fi; \
 	done; echo "bench/soak takes an hour: call it by itself"; if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
+
+screenshots: setup-dev ## the pictures of the page in docs/screenshots, anew
+	@scripts/screenshots
 
 clean:          ## remove caches; models, recordings and logs under var/ stay
 	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

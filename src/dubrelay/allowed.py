@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -23,7 +24,7 @@ def allowed(model: type[BaseModel], loc: Sequence[int | str]) -> tuple[str, str]
 
     Empty words where that is not known.
     """
-    whole = model.model_json_schema()
+    whole = _schema_of(model)
     found = _resolved(whole, whole)
     keys: list[str] = []
     names: _Schema = {}
@@ -38,6 +39,11 @@ def allowed(model: type[BaseModel], loc: Sequence[int | str]) -> tuple[str, str]
         names = found.get("patternProperties", {})
         found = _resolved(_inside(found, part), whole)
     return ".".join(keys), _in_words(found, whole)
+
+
+@cache
+def _schema_of(model: type[BaseModel]) -> _Schema:
+    return model.model_json_schema()
 
 
 def _inside(schema: _Schema, part: int | str) -> _Schema:

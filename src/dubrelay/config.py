@@ -41,6 +41,7 @@ _NOT_SETTINGS = {
 """What MediaMTX's hooks are told (deploy/mediamtx.yml)."""
 
 _SHOWN_CHARACTERS = 200
+_SHOWN_PROBLEMS = 20
 _SECRET_KEY = re.compile(r"(key|token|secret)$|\.destinations\.|^alerts\.webhooks(\.\d+)?(\.url)?$")
 _BEARER_KEY = re.compile(r"[!-~]*")
 
@@ -79,13 +80,26 @@ ServiceUrl = Annotated[
 """What a pattern allows is said by its description where a value is refused."""
 
 
+_NOT_WRITTEN = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+"""Control characters, other ends of lines, and what turns the direction of writing for all that follows."""
+
+
 class Term(BaseModel):
     """How a word or name is to be said."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    source: str = Field(min_length=1, max_length=100)
-    target: str = Field("", max_length=100)
+    source: str = Field(
+        max_length=100,
+        pattern=rf"^[^{_NOT_WRITTEN}]*[^\s{_NOT_WRITTEN}][^{_NOT_WRITTEN}]*$",
+        description="1 to 100 characters, not only spaces, none of them a control character",
+    )
+    target: str = Field(
+        "",
+        max_length=100,
+        pattern=rf"^[^{_NOT_WRITTEN}]*$",
+        description="at most 100 characters, none of them a control character",
+    )
     """Empty: as the source."""
 
 
@@ -869,12 +883,16 @@ M = TypeVar("M", bound=BaseModel)
 def validated(model: type[M], values: object, where: str, origins: Mapping[str, str] | None = None) -> M:
     """`values` as a `model`, or a ConfigError: for every key that is wrong, where it is from and what is allowed.
 
-    It is from `where`, but for the dotted keys in `origins`.
+    It is from `where`, but for the dotted keys in `origins`. Of many keys that are wrong the first are named.
     """
     try:
         return model.model_validate(values)
     except ValidationError as e:
-        raise ConfigError("\n".join(_problem(p, model, where, origins or {}) for p in e.errors())) from e
+        problems = e.errors(include_url=False)
+        told = [_problem(problem, model, where, origins or {}) for problem in problems[:_SHOWN_PROBLEMS]]
+        if (more := len(problems) - len(told)) > 0:
+            told.append(f"{where}: {more} more are wrong")
+        raise ConfigError("\n".join(told)) from e
 
 
 def _problem(error: Any, model: type[BaseModel], where: str, origins: Mapping[str, str]) -> str:

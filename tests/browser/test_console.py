@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Dialog, Page, expect
 from pydantic import SecretStr
 
+from accessibility import barriers
 from dubrelay import config
 from dubrelay.demo.programme import make
 from dubrelay.orchestrator import keys
@@ -40,11 +41,7 @@ HEARD_DB = -60
 
 @dataclass
 class Visit:
-    """A page, and all that it should not have had to say."""
-
     page: Page
-    complaints: list[str]
-    hosts: set[str]
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +75,8 @@ def visit(browser: Browser, on_air: RunningOrchestrator) -> Iterator[Visit]:
     page = browser.new_page(viewport={"width": 1366, "height": 900})
     page.set_default_timeout(PATIENCE_MS)
     expect.set_options(timeout=PATIENCE_MS)
-    seen = Visit(page, [], set())
-    page.on("console", lambda said: seen.complaints.append(said.text) if said.type == "error" else None)
-    page.on("pageerror", lambda error: seen.complaints.append(str(error)))
-    page.on("request", lambda request: seen.hosts.add(request.url.split("/")[2]) if "://" in request.url else None)
     page.goto(on_air.settings.orchestrator.url)
-    yield seen
+    yield Visit(page)
     page.close()
 
 
@@ -103,8 +96,7 @@ def test_both_pictures_move_and_sound_and_phrases_come(visit: Visit, on_air: Run
     expect(page.locator("tbody tr.dubbed").first).to_contain_text("mock phrase")
     page.get_by_text("The last hour").click()
     expect(page.get_by_role("img", name="Loudness")).to_be_visible()
-    assert visit.complaints == []
-    assert visit.hosts == {on_air.settings.orchestrator.url.partition("://")[2]}
+    assert barriers(page) == []
 
 
 def test_what_goes_out_is_switched_and_the_glossary_edited(visit: Visit, on_air: RunningOrchestrator) -> None:
@@ -125,6 +117,7 @@ def test_what_goes_out_is_switched_and_the_glossary_edited(visit: Visit, on_air:
     wait_for(lambda: in_force(on_air)["programme"] == "dub", 30, "the dub")
 
 
+@pytest.mark.complains("status of 404.*wav")  # a sound that is not there yet
 def test_a_phrase_comes_is_heard_and_taken_away(visit: Visit) -> None:
     page = visit.page
     expect(page.locator("[data-state]")).to_have_text("on air")
@@ -167,7 +160,6 @@ def test_a_phrase_comes_is_heard_and_taken_away(visit: Visit) -> None:
     with page.expect_download() as downloading:
         page.get_by_role("button", name="Download the last 10 minutes").click()
     assert zipfile.ZipFile(downloading.value.path()).testzip() is None
-    assert [one for one in visit.complaints if "404" not in one] == [], "a sound that is not there yet is 404"
 
 
 def test_captions_are_in_the_picture_while_their_phrase_is_heard(visit: Visit) -> None:
@@ -223,6 +215,7 @@ def test_webhooks_are_tested_and_alerts_shown_as_they_come(visit: Visit) -> None
     expect(page.locator("#alerts-said")).to_have_text("team: took it (HTTP 200)")
     page.get_by_text("Webhooks, and what is over").click()
     expect(page.get_by_role("list", name="Webhooks")).to_contain_text("took it (HTTP 200)")
+    assert barriers(page) == []
     shown = page.evaluate("""() => {
         const evil = "<img src=x onerror='window.owned = true'>";
         const alert = {name: evil, status: "firing", severity: "critical", streamId: evil, of: evil, summary: evil,
@@ -235,23 +228,6 @@ def test_webhooks_are_tested_and_alerts_shown_as_they_come(visit: Visit) -> None
     }""")
     assert (shown[0], shown[2]) == ("(1) dubrelay", 0)
     assert shown[1].startswith("critical")
-    assert page.evaluate("window.owned") is None
-
-
-def test_markup_in_what_was_said_is_text(visit: Visit) -> None:
-    page = visit.page
-    expect(page.locator("tbody tr").first).to_be_visible()
-    page.evaluate("""() => {
-        const evil = "<img src=x onerror='window.owned = true'><script>window.owned = true</script>";
-        const card = cards.get("x");
-        card.add({sequence: card.phrases.sequence + 1000, phrase: {started_at: 0, t0_ms: 0, dub_t0_ms: 0,
-            duration_ms: 9, dubbed_ms: 9, status: "fallback", reason: evil, transcript: evil, translated_text: evil,
-            voice: evil, message: evil, tempo: 1, stage_ms: {[evil]: 3}, rtt_ms: 1, margin_ms: 1}});
-        const destination = {name: evil, url: evil, state: evil, lastError: evil};
-        card.update({...card.view, message: evil, destinations: [destination]});
-    }""")
-    expect(page.locator("tbody tr", has_text="<img src=x")).to_be_visible()
-    assert page.locator("main img[src], main script").count() == 0
     assert page.evaluate("window.owned") is None
 
 
@@ -287,15 +263,16 @@ def test_the_output_is_recorded_taken_away_and_deleted(visit: Visit, on_air: Run
     expect(rows).to_have_count(0)
     assert "It cannot be had back." in asked[0]
     assert {entry["action"] for entry in on_air.get("/v1/streams/x/audit")["entries"]} >= {"recording", "config"}
-    assert visit.complaints == []
 
 
 def test_on_a_phone_nothing_sticks_out(visit: Visit) -> None:
     visit.page.set_viewport_size({"width": 390, "height": 844})
     expect(visit.page.locator("tbody tr").first).to_be_visible()
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert barriers(visit.page) == []
 
 
+@pytest.mark.complains(r"status of 401|ERR_FAILED.*hls\.min\.js")
 def test_with_a_token_a_viewer_sees_all_and_steers_nothing(
     browser: Browser, on_air: RunningOrchestrator, visit: Visit
 ) -> None:
@@ -303,6 +280,7 @@ def test_with_a_token_a_viewer_sees_all_and_steers_nothing(
     file = keys.file_of(on_air.settings.paths)
     viewer = keys.new(file, "vera", "api", role="viewer")
     page = browser.new_page()
+    page.route("**/hls.min.js", lambda route: route.abort(), times=1)  # MediaMTX may start more slowly than we do
     page.goto(on_air.settings.orchestrator.url)
     page.get_by_label("API token").fill("x" * 32)
     page.get_by_role("button", name="Show the streams").click()
@@ -316,6 +294,7 @@ def test_with_a_token_a_viewer_sees_all_and_steers_nothing(
     expect(page.get_by_role("button", name="Copy publish URL")).to_be_visible()
     expect(page.locator("#alerts-count")).to_be_visible()
     expect(page.locator("#alerts-test")).to_be_hidden()
+    assert barriers(page) == []
     page.close()
 
 

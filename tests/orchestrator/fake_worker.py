@@ -1,7 +1,8 @@
 """A worker that only speaks: the wire lines of a real one, and the faults its arguments ask for.
 
 Run as `fake_worker.py FAULT`. It reads its settings from stdin, as the real one does, and ends when stdin does.
-A stream's id may carry a fault as well, as in `exit3`, so that streams of one orchestrator can differ.
+A stream's id may carry a fault as well, as in `exit3`, so that streams of one orchestrator can differ. `says=FILE` is
+none: the file, a JSON object, has the `message` of its status and what its `phrases` say.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TextIO
 
 METRICS = """\
@@ -76,6 +78,11 @@ def phrase(number: int) -> dict:
     return report | {"duration_ms": 900, "status": "dubbed", "transcript": f"phrase {number}", "translated_text": "<b>"}
 
 
+def says(arguments: list[str]) -> dict:
+    files = [argument.partition("=")[2] for argument in arguments if argument.startswith("says=")]
+    return json.loads(Path(files[0]).read_text()) if files else {"message": "", "phrases": [{}] * 3}
+
+
 def fail(fault: str) -> None:
     """Ends or blocks the process when `fault` says so."""
     if fault.startswith("exit"):
@@ -106,11 +113,12 @@ def main() -> None:
     if "runaway" in faults:
         runaway = subprocess.Popen(["sleep", "5"], start_new_session=True)
         log("info", "child", child=runaway.pid)
-    say(status(settings))
+    told = says(sys.argv[1:])
+    say(status(settings) | {"message": told["message"]})
     write(sys.stdout, "not a status")
     write(sys.stdout, "x" * 2_000_000)
-    for number in range(3):
-        say(phrase(number))
+    for number, words in enumerate(told["phrases"]):
+        say(phrase(number) | words)
     if "large" in faults:
         settings["ballast"] = b"x" * 200_000_000
     if "hang" in faults:
@@ -121,7 +129,7 @@ def main() -> None:
         sys.exit(40)
     while True:
         time.sleep(0.1)
-        say(status(settings))
+        say(status(settings) | {"message": told["message"]})
 
 
 if __name__ == "__main__":

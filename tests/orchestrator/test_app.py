@@ -287,11 +287,13 @@ def test_health_follows_mediamtx_and_workers_outlive_its_silence(
     fake.answer = (500, b"")
     wait_for(lambda: orchestrator.http.get("/healthz").status_code == 503, 5, "health to say so")
     assert "answered 500" in orchestrator.get("/healthz")["reason"]
+    assert "answered 500" in orchestrator.get("/v1/streams")["problem"]
     polls = len(fake.requests)
     wait_for(lambda: len(fake.requests) > polls + 5, 10, "polls beyond the grace")
     assert pid_of(orchestrator.wait_state("x", "running")) == pid_of(before)
     fake.answer = None
     wait_for(lambda: orchestrator.http.get("/healthz").status_code == 200, 5, "health to recover")
+    assert orchestrator.get("/v1/streams")["problem"] == ""
     assert pid_of(orchestrator.wait_state("x", "running")) == pid_of(before)
 
 

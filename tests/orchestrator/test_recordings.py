@@ -59,6 +59,8 @@ def test_they_are_listed_the_latest_first_with_their_captions(running: RunningOr
     assert last["captions"] == [{"language": "es", "file": f"{NAME}.es.vtt"}]
     assert (found["recording"]["state"], found["limitBytes"]) == ("off", 20_000_000_000)
     assert running.get("/v1/streams/nobody/recordings")["recordings"] == []
+    described = running.get("/openapi.json")["paths"]["/v1/recordings/{stream_id}/{file_name}"]
+    assert set(described) == {"get", "delete"}
 
 
 def test_a_file_is_fetched_whole_or_in_part(running: RunningOrchestrator) -> None:

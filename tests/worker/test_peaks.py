@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
-from dubrelay.wire.status import PEAK_MS
+from dubrelay.wire.status import PEAK_MS, Peaks
 from dubrelay.worker.peaks import peaks
 
 pytestmark = pytest.mark.unit
@@ -33,3 +34,15 @@ def test_what_is_louder_than_full_scale_is_full_scale_and_nothing_is_nothing() -
 def test_it_is_as_long_as_the_sound(count: int, rate_hz: int) -> None:
     step = rate_hz * PEAK_MS // 1000
     assert len(decoded(peaks(np.zeros(count, np.float32), rate_hz))) == -(-count // step)
+
+
+@given(st.integers(0, 5000))
+def test_a_report_takes_them(count: int) -> None:
+    made = peaks(np.ones(count, np.float32), 8000)
+    assert TypeAdapter(Peaks).validate_python(made) == made
+
+
+@pytest.mark.parametrize("text", ["A", "AA", "AAA", "AAAA=", "AB<>", "A===", "AAAA\n", "é", "A" * 4004])
+def test_a_report_takes_nothing_else_for_them(text: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Peaks).validate_python(text)

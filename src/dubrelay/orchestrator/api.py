@@ -29,6 +29,7 @@ from dubrelay.wire.streams import ME_PATH, STREAMS_PATH, History, Me, StreamAddr
 def streams_of(reconciler: Reconciler, egress: Egress, recorder: Recorder, costs: Costs) -> StreamList:
     return StreamList(
         instance_id=logs.INSTANCE_ID,
+        problem=reconciler.mediamtx_problem or "",
         streams=[
             live.view().model_copy(update=_beside(live, egress, recorder, costs))
             for _, live in sorted(reconciler.streams.items())

@@ -55,6 +55,8 @@ from dubrelay.wire.sample import STREAM_ID
 from dubrelay.wire.streams import PhraseView
 
 SHUTDOWN_S = 2
+_MOST_CHARACTERS = 1000
+"""Of what is said about a request that is refused: it may quote what was sent."""
 
 
 def build_app(
@@ -186,7 +188,13 @@ def _end_with(task: asyncio.Task[None], app: FastAPI, reconciler: Reconciler) ->
 
 
 def _error(status: int, code: str, message: str) -> JSONResponse:
-    return JSONResponse({"error": {"code": code, "message": message}}, status)
+    return JSONResponse({"error": {"code": code, "message": _readable(message)}}, status)
+
+
+def _readable(message: str) -> str:
+    """One line, cut where it is long; what cannot be shown, or written as UTF-8, is as Python escapes it."""
+    cut = message if len(message) <= _MOST_CHARACTERS else message[:_MOST_CHARACTERS] + "..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
 
 
 async def _http_error(_: Request, error: Exception) -> JSONResponse:

@@ -34,9 +34,8 @@ def recording_routes(recorder: Recorder, configs: StreamConfigs) -> APIRouter:
             limit_bytes=recorder.limits.max_total_mb * MB,
         )
 
-    @routes.api_route(
-        RECORDINGS_PATH + "/{stream_id}/{file_name}", methods=["GET", "HEAD"], response_class=FileResponse
-    )
+    @routes.head(RECORDINGS_PATH + "/{stream_id}/{file_name}", include_in_schema=False)
+    @routes.get(RECORDINGS_PATH + "/{stream_id}/{file_name}", response_class=FileResponse)
     async def file(stream_id: StreamIdInPath, file_name: str) -> Response:
         """A recording, or captions of one; also a part of it (Range)."""
         found = await asyncio.to_thread(file_of, recorder.directory, stream_id, file_name)

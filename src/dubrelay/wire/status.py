@@ -21,7 +21,7 @@ SoundName = Literal["original", "dub", "out"]
 SOUNDS: tuple[SoundName, ...] = get_args(SoundName)
 
 PEAK_MS = 40
-Peaks = Annotated[str, Field(max_length=4000)]
+Peaks = Annotated[str, Field(max_length=4000, pattern=r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$")]
 """How loud a sound is, base64: a byte for each PEAK_MS, the loudest sample of them, 255 at full scale."""
 
 

@@ -183,6 +183,8 @@ class PhraseView(_View):
 class StreamList(_View):
     instance_id: str = ""
     """Of the orchestrator's process: another one counts the phrases of each stream anew."""
+    problem: str = ""
+    """Why MediaMTX's list cannot be read now, as /healthz says it."""
     streams: list[StreamView]
 
 

@@ -8,7 +8,7 @@ function dayAndTime(at) {
 
 function alertItem(alert) {
   const when = alert.status === "firing" ? `since ${dayAndTime(alert.since)}` : `${dayAndTime(alert.since)} to ${dayAndTime(alert.resolvedAt)}`;
-  const mark = {resolved: "idle", firing: alert.severity === "critical" ? "degraded" : "grace"}[alert.status];
+  const mark = {resolved: "idle", firing: alert.severity === "critical" ? "bad" : "warn"}[alert.status];
   return element("li", {className: "row", title: alert.description},
     element("span", {className: `state ${mark}`}, alert.status === "firing" ? alert.severity : "over"),
     element("strong", {}, alert.name), element("span", {}, alert.summary), element("span", {className: "dim"}, when));
@@ -18,7 +18,7 @@ function webhookItem(hook) {
   const told = hook.rules === null ? "all alerts" : hook.rules.join(", ");
   const lost = [hook.waiting ? `${hook.waiting} waiting` : "", hook.lost ? `${hook.lost} lost` : ""].filter(Boolean).join(", ");
   return element("li", {className: "row"},
-    element("span", {className: `state ${hook.well ? "running" : "degraded"}`}, hook.well ? "well" : "failing"),
+    element("span", {className: `state ${hook.well ? "good" : "bad"}`}, hook.well ? "well" : "failing"),
     element("strong", {}, hook.name), element("span", {className: "dim"}, `${hook.host}, ${hook.format}, ${told}`),
     element("span", {}, hook.state), element("span", {}, lost));
 }
@@ -26,7 +26,7 @@ function webhookItem(hook) {
 function showAlerts({firing, recent, webhooks, problem: lost}) {
   const critical = firing.some(alert => alert.severity === "critical");
   const count = byId("alerts-count"), text = lost ? "not looked for" : firing.length ? `${firing.length} firing` : "none";
-  count.className = `state ${lost || critical ? "degraded" : firing.length ? "grace" : "running"}`;
+  count.className = `state ${lost || critical ? "bad" : firing.length ? "warn" : "good"}`;
   if (count.textContent !== text) count.textContent = text;
   if (lost) byId("alerts-said").textContent = lost;
   document.title = firing.length ? `(${firing.length}) dubrelay` : "dubrelay";

@@ -185,6 +185,7 @@ function heard(event, data) {
   if (event === "streams") {
     if (data.instanceId !== instance) for (const card of cards.values()) card.countAnew();
     instance = data.instanceId;
+    problem(data.problem);
     show(data.streams);
   }
   if (event === "alerts") showAlerts(data);
@@ -212,7 +213,7 @@ async function follow() {
   }
 }
 
-const problem = text => { byId("problem").textContent = text; };
+const problem = text => setText(byId("problem"), text);
 
 async function followForEver() {
   let wait = 500;
@@ -226,14 +227,6 @@ async function followForEver() {
     }
     await new Promise(done => setTimeout(done, wait));
   }
-}
-
-async function health() {
-  try {
-    const answer = await fetch("/healthz", {cache: "no-store"});
-    problem((await answer.json()).reason ?? "");
-  } catch (error) { /* `follow` says so */ }
-  setTimeout(health, 5000);
 }
 
 async function begin() {
@@ -259,7 +252,4 @@ byId("login").addEventListener("submit", event => {
 byId("leave").addEventListener("click", () => { sessionStorage.removeItem("token"); location.reload(); });
 byId("sound").addEventListener("click", () => { Meters.start(); byId("sound").hidden = true; });
 byId("sound").hidden = false;
-addEventListener("DOMContentLoaded", () => {   // all scripts are there
-  health();
-  begin();
-});
+addEventListener("DOMContentLoaded", begin);   // all scripts are there

@@ -105,21 +105,23 @@ class Phrases {
   }
 
   details(phrase) {
-    const actions = element("div", {className: "row"});
+    const actions = element("div", {className: "row"}), said = element("span");
+    said.setAttribute("role", "status");
     for (const sound of phrase.sounds ?? []) {
       const button = element("button", {type: "button", ariaPressed: "false"}, `hear ${SOUND_NAMES[sound] ?? sound}`);
       button.addEventListener("click", () =>
-        this.attempt(() => Listening.toggle(button, `${this.base}/phrases/${phrase.trace}/${sound}.wav`)));
+        this.attempt(() => Listening.toggle(button, `${this.base}/phrases/${phrase.trace}/${sound}.wav`), said));
       actions.append(button);
     }
     if (phrase.trace) {
       const button = element("button", {type: "button"}, "download it");
       button.addEventListener("click", () => this.attempt(() =>
-        this.takeAway(`phrases/${phrase.trace}/trace.zip`, `${this.name}-${phrase.trace}.zip`)));
+        this.takeAway(`phrases/${phrase.trace}/trace.zip`, `${this.name}-${phrase.trace}.zip`), said));
       actions.append(button);
     }
     if (!(phrase.sounds ?? []).length)
       actions.append(element("span", {className: "dim"}, "To hear phrases here, set trace.sounds = true."));
+    actions.append(said);
     const facts = [
       ...Object.entries(phrase.stage_ms).map(([stage, ms]) => `${stage} ${seconds(ms, 2)}`),
       `spoken ${seconds(phrase.duration_ms)}`, phrase.room_ms != null && `room ${seconds(phrase.room_ms)}`,
@@ -132,9 +134,9 @@ class Phrases {
 
   takeAway(path, name) { return download(`${this.base}/${path}`, name); }
 
-  async attempt(action) {
-    this.said.textContent = "";
-    try { await action(); } catch (error) { this.said.textContent = error.message; }
+  async attempt(action, said = this.said) {
+    said.textContent = "";
+    try { await action(); } catch (error) { said.textContent = error.message; }
   }
 }
 

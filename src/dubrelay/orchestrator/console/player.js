@@ -34,6 +34,18 @@ const Watched = {
 };
 document.addEventListener("visibilitychange", () => { for (const player of Meters.players) player.watch(); });
 
+// hls.js is MediaMTX's: if that was away when the page was loaded, it is asked for again.
+const HlsScript = {
+  asked: false,
+  ask() {
+    if (this.asked) return;
+    this.asked = true;
+    const script = Object.assign(document.createElement("script"), {src: "/console/hls.min.js"});
+    script.onload = script.onerror = () => { this.asked = false; script.remove(); };
+    document.head.append(script);
+  },
+};
+
 class Player {
   constructor(figure, url, headers) {
     this.url = url;
@@ -75,7 +87,7 @@ class Player {
 
   load() {
     this.unload();
-    if (typeof Hls === "undefined") return;   // MediaMTX, whose script it is, was not there when the page was made
+    if (!window.Hls) { HlsScript.ask(); this.again(); return; }
     this.hls = new Hls({
       lowLatencyMode: true, maxBufferLength: 10, backBufferLength: 10, liveDurationInfinity: true,
       xhrSetup: xhr => { for (const [key, value] of Object.entries(this.headers())) xhr.setRequestHeader(key, value); },
