@@ -80,6 +80,8 @@ def test_everything_starts_answers_and_is_gone_afterwards(settings: Settings) ->
             arguments = " ".join(psutil.Process(pid).cmdline())
             assert "hush-hush" not in arguments
             assert secret not in arguments
+        by_name = {name: " ".join(psutil.Process(pid).environ().values()) for name, pid in up.pids().items()}
+        assert [name for name, values in by_name.items() if "hush-hush" in values] == ["mediamtx", "orchestrator"]
         pids = up.pids()
     assert [line for line in said if "ready" in line] == [
         f"{name} is ready" for name in ("sts", "mediamtx", "orchestrator")

@@ -205,7 +205,9 @@ def _ours(
     base = settings.sts.url if command == "sts" else settings.orchestrator.url
     # An empty file: a dubrelay.toml in the current folder is part of the settings already.
     argv = (sys.executable, "-m", "dubrelay", command, "--config", os.devnull)
-    environ = inherited | to_environ(settings)
+    # The service runs engines of anybody's making: the keys of the other parts are not for it.
+    own = Settings(log=settings.log, paths=settings.paths, sts=settings.sts) if command == "sts" else settings
+    environ = inherited | to_environ(own)
     stop_s = settings.orchestrator.stop_timeout_s + _STOP_MARGIN_S  # it stops its workers first
     if command == "sts":
         stop_s += settings.sts.drain_s

@@ -214,7 +214,7 @@ def test_who_wants_no_motion_gets_none(scene: Scene) -> None:
     scene.page.emulate_media(reduced_motion="no-preference")
 
 
-@pytest.mark.complains("401")  # which the page that was open says, too
+@pytest.mark.complains("status of 401")  # of the page that has none
 def test_a_viewer_sees_no_control_and_none_is_done_for_it(browser: Browser, scene: Scene) -> None:
     """The last one: from here on the API asks for a token."""
     url = scene.orchestrator.settings.orchestrator.url

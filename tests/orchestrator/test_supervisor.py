@@ -305,3 +305,13 @@ asyncio.run(main())
         await eventually(lambda: gone(pid), "the worker to end")
 
     asyncio.run(scene())
+
+
+def test_a_worker_gets_nobody_s_keys_by_its_environment() -> None:
+    says = (
+        "import os, sys; sys.exit(3 if 'KEPT' not in os.environ else 4 + any('HUSH' in v for v in os.environ.values()))"
+    )
+    environ = os.environ | {"KEPT": "1", "DUBRELAY_ORCHESTRATOR__API_TOKEN": "HUSH", "DUBRELAY_STS_CLIENT__KEY": "HUSH"}
+    supervisor = Supervisor(LIMITS, [sys.executable, "-c", says], environ)
+    end = asyncio.run(supervisor.worker(SETTINGS, lambda: None, lambda _: None).run())
+    assert end.code == 4

@@ -22,7 +22,6 @@ from dubrelay.worker.trace import Tracer
 pytestmark = pytest.mark.service
 
 SECOND = samples_in(1)
-NOW = time.time()
 AGO_S = (3000, 400, 200, 10)
 """When the phrases began."""
 
@@ -48,7 +47,7 @@ def paths(tmp_path: Path) -> config.Paths:
         sounds = {"original": (np.full((SECOND, 2), 0.25, np.float32), RATE_HZ)}
         if number != len(AGO_S) - 1:
             sounds["dub"] = (np.full(12_000, 0.5, np.float32), 24_000)
-        tracer.decided(record(number, NOW - ago_s), sounds, start, start + SECOND)  # type: ignore[arg-type]
+        tracer.decided(record(number, time.time() - ago_s), sounds, start, start + SECOND)  # type: ignore[arg-type]
         tracer.went_out(start, np.full((SECOND, 2), 0.75, np.float32))
     tracer.close()
     (tmp_path / "trace/secret.wav").write_bytes(b"nobody's business")
@@ -83,8 +82,8 @@ def test_each_sound_of_a_phrase_is_heard(client: TestClient, paths: config.Paths
 
 
 def test_what_is_not_kept_is_said_in_words(client: TestClient, paths: config.Paths) -> None:
-    last, gone = name_of(paths, 3), trace.stem_of(NOW - 100, "abcdef")
-    coming = trace.stem_of(NOW, "abcdef")
+    last, gone = name_of(paths, 3), trace.stem_of(time.time() - 100, "abcdef")
+    coming = trace.stem_of(time.time(), "abcdef")
     for path, words in (
         (f"{last}/dub.wav", "has no sound 'dub'; it has original, out"),
         (f"{gone}/out.wav", "no longer kept"),

@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ import psutil
 from pydantic import ValidationError
 
 from dubrelay import logs
-from dubrelay.config import Orchestrator
+from dubrelay.config import ENV_PREFIX, Orchestrator
 from dubrelay.errors import MediaError, StartupError
 from dubrelay.wire.control import Control
 from dubrelay.wire.status import ControlReport, PhraseReport, WorkerStatus, parse_line
@@ -55,11 +55,17 @@ class Usage:
 
 
 class Supervisor:
-    """Starts workers with `command`, under the time limits of the orchestrator's settings."""
+    """Starts workers with `command`, under the time limits of the orchestrator's settings.
 
-    def __init__(self, limits: Orchestrator, command: Sequence[str] = WORKER) -> None:
+    Of `environ` they get what is no setting: theirs come on stdin, and keys of other parts are not for them.
+    """
+
+    def __init__(
+        self, limits: Orchestrator, command: Sequence[str] = WORKER, environ: Mapping[str, str] = os.environ
+    ) -> None:
         self._limits = limits
         self._command = command
+        self._environ = {name: value for name, value in environ.items() if not name.startswith(ENV_PREFIX)}
 
     def worker(
         self,
@@ -68,7 +74,7 @@ class Supervisor:
         on_phrase: Callable[[PhraseReport], None],
     ) -> WorkerProcess:
         """One that is not running yet; `run` it."""
-        return WorkerProcess(self._command, self._limits, settings, on_ready, on_phrase)
+        return WorkerProcess(self._command, self._environ, self._limits, settings, on_ready, on_phrase)
 
 
 class _Protocol(SubprocessStreamProtocol):
@@ -89,12 +95,14 @@ class WorkerProcess:
     def __init__(
         self,
         command: Sequence[str],
+        environ: Mapping[str, str],
         limits: Orchestrator,
         settings: WorkerSettings,
         on_ready: Callable[[], None],
         on_phrase: Callable[[PhraseReport], None],
     ) -> None:
         self._command = command
+        self._environ = environ
         self._limits = limits
         self._settings = settings
         self._on_ready = on_ready
@@ -156,7 +164,13 @@ class WorkerProcess:
         loop = asyncio.get_running_loop()
         try:
             transport, protocol = await loop.subprocess_exec(
-                lambda: _Protocol(loop), *self._command, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
+                lambda: _Protocol(loop),
+                *self._command,
+                env=self._environ,
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=PIPE,
+                start_new_session=True,
             )
         except OSError as e:
             lasting = isinstance(e, FileNotFoundError | PermissionError)
