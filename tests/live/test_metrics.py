@@ -95,13 +95,6 @@ def test_each_metric_moves_when_what_it_counts_is_caused(media: MediaMtx, tmp_pa
             wait_for(lambda lost=lost: worker.metric(lost) > 0, 30, f"{lost} to move")  # told once the picture is back
         assert worker.metric("worker_gst_bus_errors_total") > errors
 
-        frozen = worker.metric("worker_frozen_seconds_total")
-        network.fault("stall", "in")
-        wait_for(
-            lambda: worker.metric("worker_frozen_seconds_total") > frozen, 30, "worker_frozen_seconds_total to move"
-        )
-        network.heal()
-
         worker.process.send_signal(signal.SIGSTOP)
         try:
             come = received(media) + 5 * programme.path.stat().st_size / PROGRAMME_S
@@ -109,6 +102,22 @@ def test_each_metric_moves_when_what_it_counts_is_caused(media: MediaMtx, tmp_pa
         finally:
             worker.process.send_signal(signal.SIGCONT)
         wait_for(lambda: worker.metric("worker_skipped_ms_total") > 500, 20, "worker_skipped_ms_total to move")
+
+
+def test_a_picture_that_stands_still_is_counted_in_bypass_mode_too(media: MediaMtx, tmp_path: Path) -> None:
+    frozen = "worker_frozen_seconds_total"
+    with (
+        FaultProxy(media.settings().rtmp_port, rtmp_kind) as network,
+        publish(media.rtmp("live/x/in")),
+        RunningWorker(
+            f"rtmp://127.0.0.1:{network.port}/live/x/in", media.rtmp("live/x/out"), mode="bypass", directory=tmp_path
+        ) as worker,
+    ):
+        media.wait_available("live/x/out", 30)
+        before = worker.metric(frozen)
+        network.fault("stall", "in")
+        wait_for(lambda: worker.metric(frozen) > before, 30, f"{frozen} to move")
+        network.heal()
 
 
 def gauge(worker: RunningWorker, name: str) -> list[float]:
