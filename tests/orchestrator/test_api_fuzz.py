@@ -143,8 +143,11 @@ def test_no_other_body_is_a_destination(orchestrator: RunningOrchestrator, name:
     is_refused(sent(orchestrator, "PUT", f"{X}/destinations/{in_path(name)}", body))
 
 
+NO_BREAK = st.binary(min_size=1, max_size=100).filter(lambda body: body.strip() not in (b"{}", b"null"))
+
+
 @settings(max_examples=50, derandomize=True)
-@given(st.binary(min_size=1, max_size=100) | JSON.filter(lambda value: value is not None and value != {}))
+@given(NO_BREAK | JSON.filter(lambda value: value is not None and value != {}))
 @example({"minutes": float("nan")})
 @example({"minutes": 1e400})
 @example({"minutes": 5, "\ud800": 1})
