@@ -171,6 +171,10 @@ class Phrases:
         self._measure("output", samples)
         return samples
 
+    def kept(self, at: int, count: int) -> Samples:
+        with self._lock:
+            return self._timeline.kept(at, count)
+
     def _measure(self, side: Side, samples: Samples) -> None:
         meter = self._meters[side]
         before = meter.clipped_s
