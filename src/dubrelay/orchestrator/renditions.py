@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from dubrelay.config import AUTO
 
-_SOUND = re.compile(r'^(#EXT-X-MEDIA:(?=.*\bTYPE=AUDIO\b).*?)\bNAME="[^"\r\n]*"', re.MULTILINE)
+_SOUND = re.compile(r'^(#EXT-X-MEDIA:(?=.*\bTYPE="?AUDIO\b).*?)\bNAME="[^"\r\n]*"', re.MULTILINE)
 _ITSELF = {
     "ar": "العربية", "bg": "Български", "bn": "বাংলা", "ca": "Català", "cs": "Čeština", "da": "Dansk", "de": "Deutsch",
     "el": "Ελληνικά", "en": "English", "es": "Español", "et": "Eesti", "eu": "Euskara", "fa": "فارسی", "fi": "Suomi",
