@@ -95,7 +95,8 @@ class Player {
     });
     this.hls.on(Hls.Events.ERROR, (_, data) => { if (data.fatal) this.again(); });
     this.hls.on(Hls.Events.MANIFEST_PARSED, () => this.video.play().catch(() => {}));
-    this.hls.on(Hls.Events.AUDIO_TRACKS_UPDATED, () => this.onTracks());
+    for (const event of [Hls.Events.AUDIO_TRACKS_UPDATED, Hls.Events.AUDIO_TRACK_SWITCHING])
+      this.hls.on(event, () => this.onTracks());
     this.hls.loadSource(this.url);
     this.hls.attachMedia(this.video);
   }

@@ -17,9 +17,10 @@ class Tracks {
   show() {
     const tracks = this.tracks;
     this.choice.hidden = tracks.length < 2;
-    this.choice.replaceChildren(...tracks.map(({name}) => element("option", {value: name}, name)));
+    if ([...this.choice.options].map(option => option.value).join("\n") !== tracks.map(({name}) => name).join("\n"))
+      this.choice.replaceChildren(...tracks.map(({name}) => element("option", {value: name}, name)));
     this.play();
-    this.choice.value = tracks[this.player.hls?.audioTrack]?.name ?? this.wanted;
+    this.choice.value = tracks[this.player.hls?.audioTrack]?.name ?? "";
   }
 
   play() {
