@@ -43,8 +43,10 @@ class Languages:
     def __init__(self, pipeline: MediaPipeline, url: str, log: Logger) -> None:
         self.sink = Sink(pipeline, url, log, name="languages", vital=False, preamble=self._preamble)
         self._original, self._tags = pipeline.element("original"), pipeline.element("tags")
-        self._configs: dict[int, bytes] = {}
-        """The muxer's headers, by the type of the tag: how picture and dub are coded."""
+        self._headers: dict[int, bytes] = {}
+        """The muxer's latest, by the type of the tag: how picture and dub are coded."""
+        self._changed = False
+        """They have not been sent yet."""
         self._began_ns: int | None = None
         """Running time of the stamp 0."""
         muxed, coded = (pipeline.element(name).get_static_pad("sink") for name in ("beside", "coded"))
@@ -59,25 +61,36 @@ class Languages:
         self._original.push_buffer(buffer)
 
     def _on_event(self, _: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
-        """rtmp2sink would begin with the headers in the caps, stamped 0: MediaMTX then takes the first picture to be
-        of seconds later, and looks for no further track.
-        """
+        """rtmp2sink would send the headers that are in the caps, stamped 0."""
         caps = info.get_event().type == Gst.EventType.CAPS
         return Gst.PadProbeReturn.DROP if caps else Gst.PadProbeReturn.OK
 
-    def _on_muxed(self, _: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
-        """The first tag says how the muxer counts; flvmux gives a tag as PTS what its stamp means (sink.py)."""
+    def _on_muxed(self, pad: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
+        """Headers get the stamp of what follows them: by one of 0 MediaMTX would take the first picture to be of
+        seconds later, and look for no further track.
+        """
         buffer = info.get_buffer()
         if buffer.has_flags(Gst.BufferFlags.HEADER):
-            tag = buffer.extract_dup(0, buffer.get_size())
-            self._configs[tag[0]] = tag
-        elif self._began_ns is None and buffer.pts != Gst.CLOCK_TIME_NONE:
-            self._began_ns = buffer.pts - stamp_of(buffer.extract_dup(0, 8)) * 10**6
+            header = buffer.extract_dup(0, buffer.get_size())
+            self._headers[header[0]] = header
+            self._changed = True
+            return Gst.PadProbeReturn.DROP
+        if buffer.pts == Gst.CLOCK_TIME_NONE:  # one of those below
+            return Gst.PadProbeReturn.OK
+        stamp_ms = stamp_of(buffer.extract_dup(0, 8))
+        if self._began_ns is None:
+            self._began_ns = buffer.pts - stamp_ms * 10**6  # flvmux gives a tag as PTS what its stamp means (sink.py)
+        if self._changed:
+            self._changed = False
+            for header in self._configs(stamp_ms):
+                pad.chain(Gst.Buffer.new_wrapped(header))
         return Gst.PadProbeReturn.OK
 
+    def _configs(self, stamp_ms: int) -> list[bytes]:
+        return [restamped(self._headers[kind], stamp_ms) for kind in (VIDEO_TAG, AUDIO_TAG) if kind in self._headers]
+
     def _preamble(self, stamp_ms: int) -> list[bytes]:
-        configs = [restamped(self._configs[kind], stamp_ms) for kind in (VIDEO_TAG, AUDIO_TAG)]
-        return [*configs, sequence_start(_ORIGINAL_TRACK, stamp_ms, DEFAULT_CONFIG)]
+        return [*self._configs(stamp_ms), sequence_start(_ORIGINAL_TRACK, stamp_ms, DEFAULT_CONFIG)]
 
     def _on_coded(self, _: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
         """On the encoder's thread. The sink connects within the push of a key frame: what is sent then comes later."""
