@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +13,8 @@ import numpy.typing as npt
 import pytest
 
 from dubrelay.audio import RATE_HZ
-from flash_and_beep import av_offset, flash_and_beep
+from dubrelay.demo.access_units import access_units, match
+from flash_and_beep import FPS, av_offset, flash_and_beep
 from flv_publisher import VIDEO, FlvPublisher, tags_of
 from media import MediaMtx, publish, record
 from running_worker import RunningWorker
@@ -67,6 +69,31 @@ def test_in_dub_mode_so_they_are_and_so_are_both_languages(media: MediaMtx, tmp_
     dub, original = (_decoded(both, track) for track in (0, 1))
     assert len(dub) == len(original) > 9 * RATE_HZ
     assert np.abs(dub - original).max() < 0.001, "sample by sample at the same time"
+
+
+def test_a_third_path_that_takes_nothing_costs_the_output_nothing(media: MediaMtx, tmp_path: Path) -> None:
+    clip = flash_and_beep(tmp_path / "clip.mp4", 30, 2)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        publish(media.rtmp("live/x/in"), file=clip),
+        RunningWorker(
+            media.rtmp("live/x/in"),
+            media.rtmp("live/x/out"),
+            languages_url=f"rtmp://127.0.0.1:{silent.getsockname()[1]}/live/x/languages",
+            latency_s=5.5,
+            directory=tmp_path,
+        ) as worker,
+    ):
+        media.wait_available("live/x/out", 30)
+        recording = record(media.rtmp("live/x/out"), tmp_path / "out.flv", 10)
+        delays = [status.delay_ms for status in worker.statuses() if status.delay_ms is not None]
+    offset = av_offset(recording)
+    assert offset.pairs >= 8
+    assert -5 <= offset.min_ms <= offset.max_ms <= 5
+    found = match(access_units(clip), access_units(recording))
+    assert found is not None
+    assert found.equal == found.recorded > 7 * FPS, "each picture, one after the other"
+    assert max(delays) - min(delays) < 500
 
 
 def _other_source(media: MediaMtx, than: str) -> dict[str, Any] | None:
