@@ -11,7 +11,8 @@ same queue, while no source is linked to it.
 
 Audio is the output's clock: flvmux holds the picture until sound of the same time is there, and the session pushes the
 sound of running time t at t + latency. No element waits for the clock; a frame's delay is exact by construction. The
-muxer's own latency, one second more, is only the net under a session that hangs.
+muxer's own latency, three seconds more, is only the net under a session that hangs. It counts from what comes first:
+from running time zero on, it would be late by then, wait for no other track, and drop that one as going backwards.
 """
 
 from __future__ import annotations
@@ -128,7 +129,8 @@ class MediaPipeline:
             f"{sound.heard} ! appsink name=heard sync=false async=false max-buffers=0 enable-last-sample=false "
             "appsrc name=said format=time is-live=true block=false max-bytes=0 max-buffers=0 max-time=0 "
             f"{'! ' + sound.said if sound.said else ''} ! mux.audio "
-            f"flvmux name=mux streamable=true skip-backwards-streams=true latency={latency_ns + PATIENCE_NS} "
+            "flvmux name=mux streamable=true skip-backwards-streams=true start-time-selection=first "
+            f"latency={latency_ns + PATIENCE_NS} "
             f"{'! tee name=both ' if beside else ''}! valve name=gate-output drop=true "
             "! errorignore name=tail-output ignore-error=true ignore-notlinked=true ignore-eos=true convert-to=ok "
             f"{beside}"
