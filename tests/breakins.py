@@ -217,6 +217,8 @@ ATTEMPTS = [
     Attempt("SRT with a wrong key", lambda h: h.srt(f"publish:live/{STREAM}/in:me:{_changed(h.key)}"), WRONG),
     Attempt("SRT with the key as the user", lambda h: h.srt(f"publish:live/{STREAM}/in:{h.key}:x"), WRONG),
     Attempt("WHIP with a wrong key", lambda h: h.whip(f"/live/{STREAM}/in", _changed(h.key)), WRONG),
+    Attempt("publish both languages from this machine", lambda h: h.rtmp(f"live/{STREAM}/languages"), OUTPUT),
+    Attempt("watch both languages without a key", lambda h: h.hls(f"/live/{STREAM}/languages/")),
     Attempt("WHIP to the output", lambda h: h.whip(f"/live/{STREAM}/out", h.key), OUTPUT),
     # paths
     Attempt("path traversal", lambda h: h.rtmp(f"live/{OTHER}/../{STREAM}/in?key={h.other_key}")),

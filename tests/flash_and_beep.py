@@ -80,9 +80,9 @@ class AvOffset:
     """Flash and beep at the same time, but of different seconds."""
 
 
-def av_offset(path: Path) -> AvOffset:
-    """Of every flash that has a beep within half a second. AssertionError when there is none."""
-    beeps = _beeps(path)
+def av_offset(path: Path, track: int = 0) -> AvOffset:
+    """Of every flash that has a beep of that sound track within half a second. AssertionError when there is none."""
+    beeps = _beeps(path, f"a:{track}")
     pairs = []
     for at, second in _flashes(path):
         near = min(beeps, key=lambda beep: abs(beep[0] - at), default=None)
@@ -116,12 +116,12 @@ def _bars(picture: npt.NDArray[np.uint8]) -> int:
     return sum(int(row[_BAR_X + bit * _BAR_STEP + middle] > 128) << bit for bit in range(BITS))
 
 
-def _beeps(path: Path) -> list[tuple[float, int]]:
+def _beeps(path: Path, track: str) -> list[tuple[float, int]]:
     """(time, number of the second) of the start of each beep."""
-    pcm = _decoded(path, "-map", "0:a:0", "-ac", "1", "-ar", str(RATE_HZ), "-f", "f32le")
+    pcm = _decoded(path, "-map", f"0:{track}", "-ac", "1", "-ar", str(RATE_HZ), "-f", "f32le")
     sound = np.frombuffer(pcm, np.float32)
-    frames = _frames(path, "a:0")
-    own_rate_hz = _sample_rate(path)
+    frames = _frames(path, track)
+    own_rate_hz = _sample_rate(path, track)
     starts = np.cumsum([0, *(int(f["nb_samples"]) * RATE_HZ / own_rate_hz for f in frames)])
     times = [float(f["best_effort_timestamp_time"]) for f in frames]
     found = []
@@ -162,13 +162,13 @@ def _decoded(path: Path, *arguments: str) -> bytes:
     return subprocess.run(command, check=True, capture_output=True, timeout=300).stdout
 
 
-def _sample_rate(path: Path) -> int:
+def _sample_rate(path: Path, track: str) -> int:
     command = [
         "ffprobe",
         "-v",
         "error",
         "-select_streams",
-        "a:0",
+        track,
         "-show_entries",
         "stream=sample_rate",
         "-of",

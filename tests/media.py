@@ -139,10 +139,18 @@ class MediaMtx:
 
     def api(self, path: str) -> Any:
         """The JSON of one GET on the Control API: `api("/v3/paths/list")`."""
-        secret = self._settings.orchestrator.internal_secret.get_secret_value()
-        auth = (config.INTERNAL_USER, secret) if secret else None
-        response = httpx2.get(f"{self.settings().api_url}{path}", auth=auth, timeout=5, trust_env=False)
+        response = httpx2.get(f"{self.settings().api_url}{path}", auth=self._auth, timeout=5, trust_env=False)
         return response.json()
+
+    def kick(self, source_id: str) -> None:
+        """Ends an RTMP publisher's connection."""
+        url = f"{self.settings().api_url}/v3/rtmpconns/kick/{source_id}"
+        assert httpx2.post(url, auth=self._auth, timeout=5, trust_env=False).is_success
+
+    @property
+    def _auth(self) -> tuple[str, str] | None:
+        secret = self._settings.orchestrator.internal_secret.get_secret_value()
+        return (config.INTERNAL_USER, secret) if secret else None
 
     def available(self, path: str) -> bool:
         # Not /v3/paths/get: MediaMTX logs an error for each path that is not there yet.
@@ -210,11 +218,12 @@ def publish(
             process.wait(5)
 
 
-def record(url: str, out_file: Path, seconds: float) -> Path:
+def record(url: str, out_file: Path, seconds: float, *, every_track: bool = False) -> Path:
     """Reads `seconds` of a live stream into `out_file` without re-encoding; the container follows its suffix."""
+    tracks = ["-map", "0"] if every_track else []
     transport = ["-rtsp_transport", "tcp"] if url.startswith("rtsp:") else []
     command = ["ffmpeg", "-nostdin", "-v", "error", "-y", *transport, "-i", url, "-t", str(seconds), "-c", "copy"]
-    subprocess.run([*command, str(out_file)], check=True, timeout=seconds + 30)
+    subprocess.run([*command, *tracks, str(out_file)], check=True, timeout=seconds + 30)
     return out_file
 
 

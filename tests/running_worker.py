@@ -42,6 +42,7 @@ class RunningWorker:
         paths: Paths | None = None,
         input_grace_s: float = 30.0,
         slate: Path | None = None,
+        languages_url: str = "",
     ) -> None:
         self.run_id = uuid.uuid4().hex
         self._settings = WorkerSettings(
@@ -49,6 +50,7 @@ class RunningWorker:
             run_id=self.run_id,
             input_url=input_url,
             output_url=output_url,
+            languages_url=languages_url,
             worker=Worker.model_validate(
                 {"mode": mode, "latency_s": latency_s, "input_grace_s": input_grace_s, "slate": slate}
             ),

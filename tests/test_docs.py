@@ -94,7 +94,7 @@ def test_keys_named_in_any_document_exist() -> None:
         for key in re.findall(rf"(?<![/\w.-])((?:{sections})\.[a-z_]+(?:\.[a-z_]+)*)\b", document.read_text("utf-8")):
             known = key in DEFAULTS or any(k.startswith(key + ".") for k in DEFAULTS)
             known = known or key.startswith(("sts.engines.", "streams."))
-            files = (".py", ".toml", ".yml", ".md", ".json", ".crt")
+            files = (".py", ".toml", ".yml", ".md", ".json", ".crt", ".wav")
             assert known or key.endswith(files), f"{document.name} names {key}"
 
 

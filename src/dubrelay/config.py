@@ -208,6 +208,10 @@ class MediaMtx(_Section):
         """Where a worker publishes."""
         return self._rtmp_url(f"live/{stream_id}/out", secret)
 
+    def languages_url(self, stream_id: str, secret: str = "") -> str:
+        """Where a worker publishes the output with both sounds."""
+        return self._rtmp_url(f"live/{stream_id}/languages", secret)
+
     def _rtmp_url(self, path: str, secret: str) -> str:
         given = f"?user={INTERNAL_USER}&pass={secret}" if secret else ""
         return f"rtmp://{self.rtmp_host}:{self.rtmp_port}/{path}{given}"
@@ -369,6 +373,13 @@ class Worker(_Section):
     input_grace_s: float = Field(30.0, gt=0, le=3600)
     audio_bitrate_kbps: int = Field(128, ge=32, le=512)
     slate: Path | None = None
+
+
+class Out(_Section):
+    """What is published of a dubbed stream."""
+
+    keep_original: bool = False
+    """Beside the output, as a second track at a path of its own (worker/languages.py)."""
 
 
 class Dub(_Section):
@@ -737,6 +748,7 @@ class Settings(_Section):
     alerts: Alerts = Alerts()
     access: Access = Access()
     worker: Worker = Worker()
+    out: Out = Out()
     dub: Dub = Dub()
     cut: Cut = Cut()
     mix: Mix = Mix()

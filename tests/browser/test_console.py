@@ -57,6 +57,7 @@ def on_air(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningOrchestr
             orchestrator=config.Orchestrator(port=free_port(), internal_secret=INTERNAL_SECRET),
             access=OPEN,
             worker=config.Worker(latency_s=6),
+            out=config.Out(keep_original=True),
             trace=config.Trace(sounds=True),
             sts_client=config.StsClient(urls=[sts.url], cost_per_hour=360),
             alerts=config.Alerts(webhooks=(config.Webhook(name="team", url=SecretStr(hook.url)),)),
@@ -173,6 +174,52 @@ def test_captions_are_in_the_picture_while_their_phrase_is_heard(visit: Visit) -
     page.get_by_label("captions").select_option("")
     assert page.evaluate("cards.get('x').captions.track.mode") == "hidden"
     assert page.evaluate("cards.get('x').captions.track.cues?.length ?? 0") == 0
+
+
+TONE_SHARES = """() => {
+    const {players, captions} = cards.get("x"), {samples, analyser} = players.out, rate = Meters.context.sampleRate;
+    const shares = [];
+    const timer = setInterval(() => {
+        if (!captions.track.activeCues.length) return;
+        analyser.getFloatTimeDomainData(samples);
+        let power = 1e-9, sin = 0, cos = 0;
+        samples.forEach((x, n) => {
+            power += x * x;
+            sin += x * Math.sin(2 * Math.PI * 440 * n / rate);
+            cos += x * Math.cos(2 * Math.PI * 440 * n / rate);
+        });
+        shares.push(2 * (sin * sin + cos * cos) / samples.length / power);
+    }, 50);
+    Object.assign(window, {shares, timer});
+}"""
+"""How much of what is heard is the mock's voice, a tone, while a caption says that it speaks."""
+
+
+def test_another_language_is_chosen_and_heard(visit: Visit) -> None:
+    page = visit.page
+    page.get_by_role("button", name="Turn level meters on").click()
+    page.get_by_label("captions").select_option("dub")
+    sound = page.get_by_label("sound", exact=True)
+    expect(sound.locator("option")).to_have_text(["Español", "Original"])
+    expect(sound).to_have_value("Español")
+
+    def tone_share() -> float:
+        page.evaluate(TONE_SHARES)
+        wait_for(lambda: page.evaluate("shares.length") > 60, 60, "phrases to be heard")
+        return float(np.median(page.evaluate("(clearInterval(timer), shares)")))
+
+    expect(page.locator("tbody tr.dubbed").first).to_contain_text("mock phrase")
+    wait_for(lambda: page.evaluate(LEVELS)[1] > HEARD_DB, 60, "sound")
+    in_spanish = tone_share()
+    sound.select_option("Original")
+    wait_for(lambda: page.evaluate("cards.get('x').players.out.hls.audioTrack") == 1, 30, "the other sound")
+    in_english = tone_share()
+    logging.getLogger(__name__).info("the dub's tone: %.2f, and of the original %.2f", in_spanish, in_english)
+    assert in_spanish > 0.5
+    assert in_english < 0.1
+    page.evaluate("cards.get('x').players.out.load()")
+    expect(sound).to_have_value("Original")
+    wait_for(lambda: page.evaluate("cards.get('x').players.out.hls?.audioTrack") == 1, 30, "what was chosen")
 
 
 def test_silence_is_asked_for_twice(visit: Visit, on_air: RunningOrchestrator) -> None:

@@ -18,9 +18,9 @@ from dubrelay.demo.access_units import access_units, match
 from dubrelay.errors import StartupError
 from dubrelay.worker import decoded, passed
 from dubrelay.worker.decoded import DecodedSound
+from dubrelay.worker.flv import is_key_frame
 from dubrelay.worker.passed import PassedSound
 from dubrelay.worker.pipeline import Gst, MediaPipeline, make
-from dubrelay.worker.sink import _is_key_frame
 from dubrelay.worker.sound import Codec, Sound
 from flash_and_beep import av_offset, flash_and_beep
 from waiting import wait_for
@@ -90,7 +90,7 @@ class Output:
     def _on_sample(self, sink: Gst.Element) -> Gst.FlowReturn:
         buffer = sink.emit("pull-sample").get_buffer()
         tag = buffer.extract_dup(0, buffer.get_size())
-        self.key_frames += _is_key_frame(tag[:13])
+        self.key_frames += is_key_frame(tag[:13])
         self.data += tag
         return Gst.FlowReturn.OK
 

@@ -71,6 +71,7 @@ def test_what_is_heard_follows_the_operator_and_each_phrase_leaves_its_trace(med
     assert tone(sound(paths, by_programme["dub"], "out")) > 0.5
     assert not sound(paths, by_programme["silence"], "out")[RATE_HZ:].any()
     assert by_programme["silence"].phrase.message == "not heard: silence is on"
+    assert by_programme["silence"].phrase.dub_t0_ms is None, "so there is no caption of it"
 
 
 def test_bypass_mode_can_be_silenced_but_not_dubbed(media: MediaMtx, tmp_path: Path) -> None:

@@ -55,6 +55,10 @@ def asked(action: str, path: str, ip: str = THERE, **given: str) -> Attempt:
         (asked("publish", "live/a/out", HERE, **INTERNAL), "internal"),
         (asked("publish", "live/a/out", "::1", **INTERNAL), "internal"),
         (asked("publish", "live/a/out", "::ffff:127.0.0.1", **INTERNAL), "internal"),
+        (asked("publish", "live/a/languages", HERE, **INTERNAL), "internal"),
+        (asked("read", "live/a/languages", HERE, **INTERNAL), "internal"),
+        (asked("read", "live/a/languages", query="key=watch-a"), "hall"),
+        (asked("read", "live/a/languages", query=LINK_OUT), "link"),
         (asked("read", "live/a/in", HERE, **INTERNAL), "internal"),
         (asked("read", "live/a/out", HERE, **INTERNAL), "internal"),
         (asked("read", "live/a/out", query="key=watch-a"), "hall"),
@@ -91,6 +95,14 @@ def test_these_come_in(attempt: Attempt, who: str) -> None:
         (asked("publish", "live/a/out", HERE, query="key=key-a"), "the output is the worker's"),
         (asked("publish", "live/a/out", HERE, user=INTERNAL_USER, password="wrong"), "the output is the worker's"),
         (asked("publish", "live/a/out", HERE, user="root", password=SECRET), "the output is the worker's"),
+        (asked("publish", "live/a/languages", HERE), "the output is the worker's"),
+        (asked("publish", "live/a/languages", HERE, query="key=key-a"), "the output is the worker's"),
+        (asked("publish", "live/a/languages", THERE, **INTERNAL), "not from this machine"),
+        (asked("read", "live/a/languages", THERE, **INTERNAL), "not from this machine"),
+        (asked("read", "live/a/languages", HERE), "no key"),
+        (asked("read", "live/a/languages", query="key=watch-a-in"), "wrong key"),
+        (asked("read", "live/a/languages", query=LINK_IN), "wrong key"),
+        (asked("read", "live/b/languages", query=LINK_OUT), "wrong key"),
         (asked("publish", "live/a/out", THERE, **INTERNAL), "not from this machine"),
         (asked("publish", "live/a/out", "", **INTERNAL), "not from this machine"),
         (asked("read", "live/a/out", THERE, **INTERNAL), "not from this machine"),
@@ -128,7 +140,9 @@ def test_these_do_not(attempt: Attempt, reason: str) -> None:
 def test_who_may_watch_is_a_matter_of_the_stream() -> None:
     of_each = rules_of(Settings(), SECRET, lambda stream_id: "key" if stream_id == "a" else "open")
     assert decide(asked("read", "live/b/out"), of_each, RING, NOW).allowed
+    assert decide(asked("read", "live/b/languages"), of_each, RING, NOW).allowed
     assert not decide(asked("read", "live/a/out"), of_each, RING, NOW).allowed
+    assert not decide(asked("read", "live/a/languages"), of_each, RING, NOW).allowed
     assert not decide(asked("read", "live/b/in"), of_each, RING, NOW).allowed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -129,8 +130,8 @@ def test_a_hook_for_what_the_list_does_not_name_starts_nothing(
 
 
 def test_the_hook_of_our_own_output_is_taken_and_does_nothing(orchestrator: RunningOrchestrator) -> None:
-    for name in ("ready", "not-ready"):
-        status, answer = post(orchestrator, name, event("live/x/out"))
+    for name, place in itertools.product(("ready", "not-ready"), ("out", "languages")):
+        status, answer = post(orchestrator, name, event(f"live/x/{place}"))
         assert (status, answer["streamId"], answer["action"]) == (202, "x", "none")
 
 
@@ -345,6 +346,7 @@ def test_at_the_end_every_worker_is_stopped(fake: FakeMediaMtx) -> None:
 
 SERVE = """
 import sys
+from itertools import product
 from pathlib import Path
 from dubrelay import config, logs
 from dubrelay.errors import DubrelayError
@@ -423,6 +425,9 @@ def test_a_stream_says_which_of_its_sides_can_be_shown(fake: FakeMediaMtx, orche
     assert (stream.input_ready, stream.output_ready) == (True, False)
     fake.paths.append(path_item("live/x/out", "w1"))
     wait_for(lambda: orchestrator.get("/v1/streams/x")["outputReady"], 10, "the output to be ready")
+    assert not orchestrator.get("/v1/streams/x")["languagesReady"]
+    fake.paths.append(path_item("live/x/languages", "w2"))
+    wait_for(lambda: orchestrator.get("/v1/streams/x")["languagesReady"], 10, "both sounds to be ready")
     fake.leave("x")
     wait_for(lambda: not orchestrator.get("/v1/streams/x")["inputReady"], 10, "the input to be gone")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from dubrelay.config import Dub, MediaMtx, Settings, StsClient
+from dubrelay.config import Dub, MediaMtx, Out, Settings, StsClient
 from dubrelay.errors import ConfigError
 from dubrelay.wire.worker import WorkerSettings
 
@@ -23,6 +23,13 @@ def test_a_streams_settings_are_those_of_the_file_and_its_addresses() -> None:
         WorkerSettings.for_stream(settings, "abc", "run-1", "srt").input_url
         == "srt://127.0.0.1:2890?streamid=read:live/abc/in"
     )
+
+
+def test_both_sounds_have_an_address_where_the_original_is_kept() -> None:
+    assert WorkerSettings.for_stream(Settings(), "abc", "run-1", "rtmp").languages_url == ""
+    keeps = Settings(out=Out(keep_original=True))
+    url = WorkerSettings.for_stream(keeps, "abc", "run-1", "rtmp").languages_url
+    assert url == "rtmp://127.0.0.1:1935/live/abc/languages"
 
 
 def test_services_their_key_and_whom_to_trust_reach_the_worker() -> None:

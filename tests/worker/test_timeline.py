@@ -159,6 +159,25 @@ def test_bypass_and_silence_take_over_in_the_middle_of_a_dub(programme: Programm
     assert fate(made)[0].status == "dubbed"
 
 
+def test_the_original_is_kept_whole_under_a_dub_and_silent_where_silence_is_on() -> None:
+    made = timeline()
+    made.add(0, span(1, 4))
+    made.dubbed(0, spoken(2.9), 24_000)
+    kept: list[Samples] = []
+    for at in range(0, LENGTH, 9_600):
+        if at == samples_in(2):
+            made.put_on("silence")
+        if at == samples_in(4):
+            made.put_on("bypass")
+        made.render(at, 9_600)
+        kept.append(made.kept(at, 9_600))
+    out = np.concatenate(kept)
+    assert np.array_equal(part(out, 0, 2), part(ORIGINAL, 0, 2))
+    assert not part(out, 2.021, 4).any()
+    assert np.array_equal(part(out, 4.021, 6), part(ORIGINAL, 4.021, 6))
+    assert clicks(out) == 0
+
+
 def test_a_dub_that_goes_on_under_the_bypass_is_heard_again_at_once_when_that_ends() -> None:
     made = timeline()
     made.put_on("bypass")

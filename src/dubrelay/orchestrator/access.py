@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 from dubrelay.config import INTERNAL_USER, Readers, Settings
 from dubrelay.orchestrator.keys import KeyRing, Side
-from dubrelay.orchestrator.mediamtx import stream_of
+from dubrelay.orchestrator.mediamtx import Place, stream_of
 
 _MAX_QUERY_CHARACTERS = 4096
 _MAX_QUERY_FIELDS = 50
@@ -90,16 +90,16 @@ def decide(attempt: Attempt, rules: Rules, ring: KeyRing, now: float) -> Verdict
     stream = stream_of(attempt.path)
     if stream is None:
         return Verdict(False, reason="no such path")
-    stream_id, side = stream
-    if internal and (attempt.action, side) != ("publish", "in"):
+    stream_id, place = stream
+    if internal and (attempt.action, place) != ("publish", "in"):
         inside = _within(attempt.ip, rules.internal_networks)
         return Verdict(True, INTERNAL_USER) if inside else Verdict(False, reason="not from this machine")
     wanted = _publish if attempt.action == "publish" else _read
-    return wanted(attempt, rules, ring, stream_id, side, now)
+    return wanted(attempt, rules, ring, stream_id, place, now)
 
 
-def _publish(attempt: Attempt, rules: Rules, ring: KeyRing, stream_id: str, side: Side, now: float) -> Verdict:
-    if side == "out":
+def _publish(attempt: Attempt, rules: Rules, ring: KeyRing, stream_id: str, place: Place, now: float) -> Verdict:
+    if place != "in":
         return Verdict(False, reason="the output is the worker's", guessed=_has_credentials(attempt))
     who = ring.publisher(_given(attempt), stream_id, now)
     if who:
@@ -109,7 +109,8 @@ def _publish(attempt: Attempt, rules: Rules, ring: KeyRing, stream_id: str, side
     return _refused(attempt)
 
 
-def _read(attempt: Attempt, rules: Rules, ring: KeyRing, stream_id: str, side: Side, now: float) -> Verdict:
+def _read(attempt: Attempt, rules: Rules, ring: KeyRing, stream_id: str, place: Place, now: float) -> Verdict:
+    side: Side = "in" if place == "in" else "out"  # who may watch the output may watch it with both sounds
     if side == "out" and rules.readers(stream_id) == "open":
         return Verdict(True, "open")
     who = ring.watcher(_given(attempt), stream_id, side, now)

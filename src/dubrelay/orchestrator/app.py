@@ -165,7 +165,7 @@ def build_app(
         hook_routes(reconciler, metrics),
         api_routes(settings, configs, reconciler, metrics, egress, recorder, costs, events),
         alert_routes(alerts),
-        preview_routes(preview),
+        preview_routes(preview, reconciler.spoken_in),
         trace_routes(settings.paths),
         first_run_routes(settings, Needed(settings), sample),
         page_routes(),

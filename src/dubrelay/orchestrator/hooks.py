@@ -55,7 +55,7 @@ def _act(reconciler: Reconciler, name: EventName, event: HookEvent, request_id: 
             HTTPStatus.BAD_REQUEST, "INVALID_PATH", f"path {event.path[:SHOWN_CHARACTERS]!r} is not live/<streamId>/in"
         )
     stream_id, side = stream
-    if side == "out":
+    if side != "in":
         return stream_id, "none"
     if name == "ready":
         return stream_id, reconciler.hook_ready(stream_id, event, request_id)

@@ -16,7 +16,7 @@ from dubrelay.errors import EXIT_BUG
 from dubrelay.orchestrator.away import Away
 from dubrelay.orchestrator.captionfiles import Said
 from dubrelay.orchestrator.history import History
-from dubrelay.orchestrator.keys import Side
+from dubrelay.orchestrator.mediamtx import Place
 from dubrelay.orchestrator.plan import Plan, chosen, control_for, in_force, worker_settings
 from dubrelay.orchestrator.store import Break
 from dubrelay.orchestrator.streams import Source, StartWorker, Stream
@@ -63,7 +63,7 @@ class LiveStream:
         self._away = Away()
         self.worker: WorkerProcess | None = None
         self.idle_since = time.monotonic()
-        self.sides: frozenset[Side] = frozenset()
+        self.places: frozenset[Place] = frozenset()
         """Those that MediaMTX has to show."""
         self._settings = settings
         self._supervisor = supervisor
@@ -190,8 +190,9 @@ class LiveStream:
             on_break=BreakView(since=on_break.since, until=on_break.until) if on_break else None,
             dub_away=self._away.view(self.wanted.fallback or "original"),
             input_protocol=status.input_protocol if status else plan.protocol if plan else None,
-            input_ready="in" in self.sides,
-            output_ready="out" in self.sides,
+            input_ready="in" in self.places,
+            output_ready="out" in self.places,
+            languages_ready="languages" in self.places,
             worker=self._worker_view(),
             delay_ms=status.delay_ms if status else None,
             av_sync_ms=status.av_sync_ms if status else None,

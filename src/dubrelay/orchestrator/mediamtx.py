@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast, get_args
 from urllib.parse import quote
 
 import httpx2
@@ -20,7 +20,7 @@ from dubrelay.wire import hook
 TIMEOUT_S = 2.0
 LOOPBACK = "127.0.0.1"
 _PAGE = 500
-_PATH = re.compile(r"live/([A-Za-z0-9][A-Za-z0-9_-]{0,63})/(in|out)")
+_PATH = re.compile(r"live/([A-Za-z0-9][A-Za-z0-9_-]{0,63})/(in|out|languages)")
 _PUBLISHERS = {
     "rtmpConn": "rtmpconns",
     "rtmpsConn": "rtmpsconns",
@@ -32,10 +32,15 @@ _PUBLISHERS = {
 """Type of a path's source -> where the Control API lists such sessions."""
 
 
-def stream_of(path: str) -> tuple[str, Literal["in", "out"]] | None:
-    """Stream id and side of `live/<streamId>/in|out`; None for every other path."""
+Place = Literal["in", "out", "languages"]
+"""`languages` is the output with both sounds (worker/languages.py)."""
+PLACES: tuple[Place, ...] = get_args(Place)
+
+
+def stream_of(path: str) -> tuple[str, Place] | None:
+    """Stream id and place of `live/<streamId>/in|out|languages`; None for every other path."""
     match = _PATH.fullmatch(path)
-    return (match[1], "in" if match[2] == "in" else "out") if match else None
+    return (match[1], cast("Place", match[2])) if match else None
 
 
 def server_environment(settings: config.Settings) -> dict[str, str]:

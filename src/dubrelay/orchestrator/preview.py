@@ -6,7 +6,7 @@ The page asks nobody but the orchestrator, whose roles say who may see; to Media
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from http import HTTPStatus
 from typing import Annotated
 
@@ -15,8 +15,9 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import StreamingResponse
 
 from dubrelay.config import INTERNAL_USER
-from dubrelay.orchestrator.keys import Side
+from dubrelay.orchestrator.mediamtx import Place
 from dubrelay.orchestrator.refused import Refused
+from dubrelay.orchestrator.renditions import Rendition, both, named
 from dubrelay.wire.streams import STREAMS_PATH
 
 HLS_JS_PATH = "/console/hls.min.js"
@@ -32,6 +33,7 @@ _ASKED = {
 """What a player may ask of a playlist: a part that is not there yet, or only what is new. MediaMTX writes its session
 into the addresses of its playlists.
 """
+_MASTER = "index.m3u8"
 _TIMEOUT_S = 10.0
 """A playlist is answered when its next part is there."""
 
@@ -52,11 +54,15 @@ class Preview:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def file(self, stream_id: str, side: Side, name: str, asked: dict[str, str]) -> Response:
-        """204 when it is not there now: a part that has gone, or a stream that comes later. A browser would write an
+    async def file(
+        self, stream_id: str, place: Place, name: str, asked: dict[str, str], sounds: Sequence[Rendition] = ()
+    ) -> Response:
+        """What MediaMTX has; in its master playlist the sounds are called as `sounds` says.
+
+        204 when it is not there now: a part that has gone, or a stream that comes later. A browser would write an
         error into its console for each 404 of a player that only tries again.
         """
-        request = self._client.build_request("GET", f"/live/{stream_id}/{side}/{name}", params=asked)
+        request = self._client.build_request("GET", f"/live/{stream_id}/{place}/{name}", params=asked)
         try:
             answer = await self._client.send(request, stream=True)
         except httpx2.HTTPError as e:
@@ -65,6 +71,9 @@ class Preview:
             await answer.aclose()
             return Response(status_code=HTTPStatus.NO_CONTENT, headers={"Cache-Control": "no-store"})
         kind = answer.headers.get("content-type", "application/octet-stream")
+        if sounds and name == _MASTER:
+            text = b"".join([part async for part in _body(answer)]).decode(errors="replace")
+            return Response(named(text, sounds), media_type=kind, headers={"Cache-Control": "no-store"})
         return StreamingResponse(_body(answer), media_type=kind, headers={"Cache-Control": "no-store"})
 
     async def hls_js(self) -> bytes:
@@ -81,7 +90,7 @@ class Preview:
 
 async def _body(answer: httpx2.Response) -> AsyncIterator[bytes]:
     try:
-        async for part in answer.aiter_raw():
+        async for part in answer.aiter_bytes():
             yield part
     except httpx2.HTTPError:
         return  # the player sees that it is short, and asks again
@@ -89,15 +98,17 @@ async def _body(answer: httpx2.Response) -> AsyncIterator[bytes]:
         await answer.aclose()
 
 
-def preview_routes(preview: Preview) -> APIRouter:
+def preview_routes(preview: Preview, spoken_in: Callable[[str], tuple[str, str] | None]) -> APIRouter:
+    """`spoken_in` gives target and source language of a stream; None when there is none."""
     routes = APIRouter(tags=["preview"])
 
-    @routes.get(STREAMS_PATH + "/{stream_id}/preview/{side}/{name}", response_class=Response)
-    async def file(stream_id: _STREAM, side: Side, name: _FILE, request: Request) -> Response:
-        """A playlist or a part of `in` or `out` as low-latency HLS; begin with index.m3u8."""
+    @routes.get(STREAMS_PATH + "/{stream_id}/preview/{place}/{name}", response_class=Response)
+    async def file(stream_id: _STREAM, place: Place, name: _FILE, request: Request) -> Response:
+        """A playlist or a part of `in`, `out` or `languages` as low-latency HLS; begin with index.m3u8."""
         given = request.query_params
         asked = {key: given[key] for key, wanted in _ASKED.items() if re.fullmatch(wanted, given.get(key, ""))}
-        return await preview.file(stream_id, side, name, asked)
+        languages = spoken_in(stream_id) if place == "languages" else None
+        return await preview.file(stream_id, place, name, asked, both(*languages) if languages else ())
 
     @routes.get(HLS_JS_PATH, include_in_schema=False)
     async def hls_js() -> Response:

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from dubrelay import logs
 from dubrelay.config import Settings
 from dubrelay.orchestrator.egress import Egress
-from dubrelay.orchestrator.keys import Side
 from dubrelay.orchestrator.live import LiveStream
-from dubrelay.orchestrator.mediamtx import ControlApi, MediaMtxError, MediaPath, PathSource, stream_of
+from dubrelay.orchestrator.mediamtx import PLACES, ControlApi, MediaMtxError, MediaPath, PathSource, stream_of
 from dubrelay.orchestrator.plan import Unsupported, asked_in, plan_for
 from dubrelay.orchestrator.recording import Recorder
 from dubrelay.orchestrator.streamconfigs import StreamConfigs
@@ -26,7 +25,6 @@ from dubrelay.wire.streams import PhraseView
 IDLE_SHOWN_S = 300.0
 """How long a stream that has ended is still shown, with its last phrases."""
 HINTS_KEPT = 256
-SIDES: tuple[Side, ...] = ("in", "out")
 
 
 @dataclass(frozen=True)
@@ -85,6 +83,11 @@ class Reconciler:
         live = self.streams.get(stream_id)
         return live is not None and live.machine.source is not None
 
+    def spoken_in(self, stream_id: str) -> tuple[str, str] | None:
+        """Target and source language of a stream; None when there is none."""
+        live = self.streams.get(stream_id)
+        return None if live is None else (live.wanted.target_language or "", live.wanted.source_language or "")
+
     def hook_ready(self, stream_id: str, event: HookEvent, request_id: str) -> Action:
         """Remembers what the publisher asked for and looks at once."""
         self._hints[event.sourceId] = _Hint(event.query, request_id)
@@ -113,7 +116,7 @@ class Reconciler:
         else:
             self._note(None)
             self._apply(sources)
-            self._note_sides(paths)
+            self._note_places(paths)
         for live in list(self.streams.values()):
             live.decide()
             live.look()
@@ -175,10 +178,10 @@ class Reconciler:
         machines = [live.machine for live in self.streams.values()]
         give_places(machines, self._settings.orchestrator.max_streams, time.monotonic())
 
-    def _note_sides(self, paths: list[MediaPath]) -> None:
+    def _note_places(self, paths: list[MediaPath]) -> None:
         there = {stream_of(path.name) for path in paths if path.available}
         for stream_id, live in self.streams.items():
-            live.sides = frozenset(side for side in SIDES if (stream_id, side) in there)
+            live.places = frozenset(place for place in PLACES if (stream_id, place) in there)
 
     def _reconfigured(self, stream_id: str) -> None:
         if (live := self.streams.get(stream_id)) is not None:

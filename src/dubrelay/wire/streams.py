@@ -163,6 +163,8 @@ class StreamView(_View):
     input_ready: bool = False
     """MediaMTX has it to show: of the latest look at its list, as `output_ready`."""
     output_ready: bool = False
+    languages_ready: bool = False
+    """The output is there with both sounds, too."""
     worker: WorkerView | None = None
     delay_ms: float | None = None
     av_sync_ms: float | None = None

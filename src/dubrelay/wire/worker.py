@@ -34,6 +34,8 @@ class WorkerSettings(BaseModel):
     run_id: str
     input_url: Annotated[str, Field(pattern=r"^(rtmp|rtsp|srt)://")]
     output_url: str
+    languages_url: str = ""
+    """Where both sounds are published, in dub mode; empty: nowhere."""
     internal_secret: SecretStr = SecretStr("")
     """What in the URLs must never be said."""
     log: Log = Log()
@@ -72,6 +74,7 @@ class WorkerSettings(BaseModel):
             "internal_secret": secret,
             "input_url": settings.mediamtx.input_url(stream_id, protocol, secret),
             "output_url": settings.mediamtx.output_url(stream_id, secret),
+            "languages_url": settings.mediamtx.languages_url(stream_id, secret) if settings.out.keep_original else "",
             "programme": stream.programme or "dub",
             "glossary": stream.glossary or (),
             **{name: getattr(settings, name) for name in cls.model_fields if name in Settings.model_fields},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from dubrelay.audio import CHANNELS, RATE_HZ, Samples, from_pcm, sample_at, samples_in, time_of, to_pcm
@@ -12,7 +12,7 @@ from dubrelay.wire.control import Control
 from dubrelay.worker.sound import DECODERS, LATE_NS, Codec, Graph, SoundGraph, Step
 from dubrelay.worker.stamps import Pace
 
-_PCM = f"audio/x-raw,format=S16LE,layout=interleaved,rate={RATE_HZ},channels={CHANNELS}"
+PCM = f"audio/x-raw,format=S16LE,layout=interleaved,rate={RATE_HZ},channels={CHANNELS}"
 _PRIMING_SAMPLES = 1024
 """avenc_aac's first packet is silence of that length: what is pushed for t would be heard that much later."""
 _TIMESTAMP_JITTER_SAMPLES = RATE_HZ * 2 // 1000
@@ -27,9 +27,14 @@ def graph(bitrate_kbps: int, batch_ms: int) -> SoundGraph:
     return SoundGraph(
         heard="audioconvert name=audio dithering=none noise-shaping=none "
         f"! audiobuffersplit output-buffer-duration={batch_ms}/1000 alignment-threshold=2000000 discont-wait=0 "
-        f"! audioresample ! {_PCM}",
-        said=f"audioconvert ! avenc_aac aac-coder=fast bitrate={bitrate_kbps * 1000} tolerance=2000000",
+        f"! audioresample ! {PCM}",
+        said=coder(bitrate_kbps),
     )
+
+
+def coder(bitrate_kbps: int) -> str:
+    """From PCM to AAC, for gst-launch."""
+    return f"audioconvert ! avenc_aac aac-coder=fast bitrate={bitrate_kbps * 1000} tolerance=2000000"
 
 
 class Track(Protocol):
@@ -43,6 +48,9 @@ class Track(Protocol):
 
     def render(self, at: int, count: int) -> Samples:
         """What goes out at these sample numbers: (count, 2)."""
+
+    def kept(self, at: int, count: int) -> Samples:
+        """The same for who wants the original: (count, 2). Called after `render`, for the same samples."""
 
     def obey(self, control: Control) -> None:
         """Does what was asked for while the worker runs."""
@@ -60,14 +68,15 @@ class Track(Protocol):
 class DecodedSound:
     """Between the graph and a track. Every sample that comes in keeps its number."""
 
-    def __init__(self, graph: Graph, track: Track) -> None:
-        self._graph, self._track = graph, track
+    def __init__(self, graph: Graph, track: Track, keep: Callable[[int, bytes, int], None] | None = None) -> None:
+        """`keep` takes the original beside what goes out, in pieces of the same times, each as `graph.push` does."""
+        self._graph, self._track, self._keep = graph, track, keep
         self._cursor: int | None = None
         self._next_heard: int | None = None
         self._heard_at = time.monotonic()
         self._paused = True
         self._pace = Pace()
-        graph.speak(_PCM)
+        graph.speak(PCM)
 
     @property
     def queue_ms(self) -> float:
@@ -119,8 +128,11 @@ class DecodedSound:
         self._cursor += skipped
         while self._cursor < due:
             count = min(_BLOCK, due - self._cursor)
+            at, lasts = time_of(self._cursor - _PRIMING_SAMPLES), time_of(count)
             pcm = to_pcm(self._track.render(self._cursor, count))
-            self._graph.push(time_of(self._cursor - _PRIMING_SAMPLES), pcm, time_of(count))
+            if self._keep is not None:
+                self._keep(at, to_pcm(self._track.kept(self._cursor, count)), lasts)
+            self._graph.push(at, pcm, lasts)
             self._cursor += count
         return time_of(skipped)
 

@@ -171,6 +171,10 @@ class Phrases:
         self._measure("output", samples)
         return samples
 
+    def kept(self, at: int, count: int) -> Samples:
+        with self._lock:
+            return self._timeline.kept(at, count)
+
     def _measure(self, side: Side, samples: Samples) -> None:
         meter = self._meters[side]
         before = meter.clipped_s
@@ -370,6 +374,7 @@ class Phrases:
     def _line(self, decision: Decision, phrase: _Phrase, started_ns: int, original: Samples) -> PhraseReport:
         dubbed = phrase.answer if isinstance(phrase.answer, Dubbed) else None
         metadata = dubbed.metadata if dubbed else None
+        not_heard = self._not_heard(decision)
         # As of now: the stream's clock follows the publisher's, which may be a second an hour away from the machine's.
         started_at = time.time() - (self._now() - started_ns) / 1e9
         return PhraseReport(
@@ -379,12 +384,12 @@ class Phrases:
             duration_ms=round(seconds(phrase.span.end - phrase.span.start) * 1000),
             status=decision.status,
             reason=decision.reason,
-            message=phrase.message or _SAYS.get(decision.note, "") or self._not_heard(decision),
+            message=phrase.message or _SAYS.get(decision.note, "") or not_heard,
             transcript=dubbed.transcript if dubbed else "",
             translated_text=dubbed.translated_text if dubbed else "",
             voice=metadata.tts_model if metadata else "",
             tempo=metadata.tempo if metadata else None,
-            dub_t0_ms=None if decision.placed_at is None else _ms(time_of(decision.placed_at)),
+            dub_t0_ms=None if decision.placed_at is None or not_heard else _ms(time_of(decision.placed_at)),
             dubbed_ms=round(len(dubbed.samples) / dubbed.rate_hz * 1000) if dubbed else None,
             room_ms=phrase.room_ms,
             original_peaks=peaks(original, RATE_HZ),

@@ -66,6 +66,7 @@ ELEMENTS = (
     "filesrc",
     "flvdemux",
     "flvmux",
+    "funnel",
     "h264parse",
     "h264timestamper",
     "identity",
@@ -82,6 +83,7 @@ ELEMENTS = (
     "rtpopusdepay",
     "rtspsrc",
     "srtsrc",
+    "tee",
     "tsdemux",
     "valve",
 )
@@ -115,7 +117,8 @@ def dispose(*elements: Gst.Element) -> None:
 class MediaPipeline:
     """The fixed part of the graph, its clock, and the sound that goes out of it and comes back."""
 
-    def __init__(self, latency_ns: int, sound: SoundGraph) -> None:
+    def __init__(self, latency_ns: int, sound: SoundGraph, beside: str = "") -> None:
+        """`beside` is another part of the graph, which takes the muxer's tags from a tee named `both`."""
         for name in ELEMENTS:
             if Gst.ElementFactory.find(name) is None:
                 make(name)
@@ -128,17 +131,18 @@ class MediaPipeline:
             f"{'! ' + sound.said if sound.said else ''} ! mux.audio "
             "flvmux name=mux streamable=true skip-backwards-streams=true start-time-selection=first "
             f"latency={latency_ns + PATIENCE_NS} "
-            "! valve name=gate drop=true "
-            "! errorignore name=tail ignore-error=true ignore-notlinked=true ignore-eos=true convert-to=ok"
+            f"{'! tee name=both ' if beside else ''}! valve name=gate-output drop=true "
+            "! errorignore name=tail-output ignore-error=true ignore-notlinked=true ignore-eos=true convert-to=ok "
+            f"{beside}"
         )
-        self.video_in: Gst.Pad = self._named("video").get_static_pad("sink")
+        self.video_in: Gst.Pad = self.element("video").get_static_pad("sink")
         self.video_lock = threading.Lock()
         """Held while `video_in` is linked to a source, or while the slate's pictures are pushed into it."""
         self.before_source: Callable[[int, int], None] = lambda _pts, _dts: None
         """Told the running times of a source's first picture before it is let in; `video_lock` is held."""
-        self.audio_in: Gst.Pad = self._named("audio").get_static_pad("sink")
-        self.gate, self.tail = self._named("gate"), self._named("tail")
-        self._video_queue, self._heard, self._said = self._named("video"), self._named("heard"), self._named("said")
+        self.audio_in: Gst.Pad = self.element("audio").get_static_pad("sink")
+        self.gate, self.tail = self.element("gate-output"), self.element("tail-output")
+        self._video_queue, self._heard, self._said = self.element("video"), self.element("heard"), self.element("said")
         heard_pad = self._heard.get_static_pad("sink")
         heard_pad.add_probe(Gst.PadProbeType.EVENT_DOWNSTREAM, _drop_end)
         self.warnings = 0
@@ -164,7 +168,8 @@ class MediaPipeline:
         self.graph.set_base_time(self._base_ns)
         self.graph.set_state(Gst.State.PLAYING)
 
-    def _named(self, name: str) -> Gst.Element:
+    def element(self, name: str) -> Gst.Element:
+        """Of the fixed part of the graph."""
         return self.graph.get_by_name(name)
 
     def now(self) -> int:

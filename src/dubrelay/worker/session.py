@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from dubrelay import logs
 from dubrelay.config import Programme
@@ -25,6 +26,9 @@ from dubrelay.worker.sink import Sink
 from dubrelay.worker.slate import Slate, read_slate
 from dubrelay.worker.sound import Sound
 from dubrelay.worker.source import Source
+
+if TYPE_CHECKING:
+    from dubrelay.worker.languages import Languages
 
 _TICK_S = {"dub": 0.2, "bypass": 0.4}
 """How often the pump looks: in dub mode a phrase's deadline hangs on it, in bypass mode only what it costs."""
@@ -48,27 +52,31 @@ class Session:
         self._latency_s = settings.worker.latency_s if dubbing else settings.worker.bypass_latency_s
         self._tick_s = _TICK_S[settings.worker.mode]
         loop = read_slate(settings.worker.slate) if settings.worker.slate else None
-        self._pipeline, self._sound = self._dubbed() if dubbing else self._passed()
+        self._pipeline, self._sound, self._languages = self._dubbed() if dubbing else self._passed()
         self._slate = Slate(self._pipeline, loop, self._log) if loop else None
         self._source = Source(self._pipeline, self._sound, settings.input_url, self._log)
         self._sink = Sink(self._pipeline, settings.output_url, self._log)
+        self._sinks = [self._sink, *([self._languages.sink] if self._languages else [])]
         self._last_up = self._last_status = self._last_look = self._last_tidied = time.monotonic()
         self._last_measured = 0.0
         self._figures = ""
 
-    def _passed(self) -> tuple[MediaPipeline, Sound]:
+    def _passed(self) -> tuple[MediaPipeline, Sound, None]:
         pipeline = MediaPipeline(round(self._latency_s * 1e9), passed.GRAPH)
         programme: Programme = "silence" if self._settings.programme == "silence" else "bypass"
-        return pipeline, passed.PassedSound(pipeline, self._settings.worker.audio_bitrate_kbps, programme)
+        return pipeline, passed.PassedSound(pipeline, self._settings.worker.audio_bitrate_kbps, programme), None
 
-    def _dubbed(self) -> tuple[MediaPipeline, Sound]:
-        from dubrelay.worker import decoded  # noqa: PLC0415  (arrays, models and HTTP: bypass does without)
+    def _dubbed(self) -> tuple[MediaPipeline, Sound, Languages | None]:
+        from dubrelay.worker import decoded, languages  # noqa: PLC0415  (arrays, models and HTTP: bypass does without)
         from dubrelay.worker.phrases import Phrases  # noqa: PLC0415
 
-        graph = decoded.graph(self._settings.worker.audio_bitrate_kbps, batch_ms=round(self._tick_s * 1000))
-        pipeline = MediaPipeline(round(self._latency_s * 1e9), graph)
+        url, bitrate_kbps = self._settings.languages_url, self._settings.worker.audio_bitrate_kbps
+        graph = decoded.graph(bitrate_kbps, batch_ms=round(self._tick_s * 1000))
+        beside = languages.graph(bitrate_kbps) if url else ""
+        pipeline = MediaPipeline(round(self._latency_s * 1e9), graph, beside)
+        both = languages.Languages(pipeline, url, self._log) if url else None
         track = Phrases(self._settings, self._metrics, self._reporter, pipeline.now)
-        return pipeline, decoded.DecodedSound(pipeline, track)
+        return pipeline, decoded.DecodedSound(pipeline, track, both.push if both else None), both
 
     def run(self, stop: threading.Event, controls: queue.Queue[str]) -> None:
         """Until `stop` is set, doing what `controls` ask for. DubrelayError when only the supervisor can help."""
@@ -115,17 +123,19 @@ class Session:
     def _look_after(self) -> None:
         for element, why, refused in self._pipeline.errors():
             self._metrics.bus_errors.inc()
-            if self._sink.owns(element):
-                self._sink.failed(element, why, refused)
+            owner = next((sink for sink in self._sinks if sink.owns(element)), None)
+            if owner is not None:
+                owner.failed(element, why, refused)
             elif self._source.owns(element):
                 self._source.failed(why)
             else:
                 raise unexpected(element, why)
         now = time.monotonic()
-        if self._source.idle or self._sink.idle or now - self._last_look >= _LOOK_S:
+        if self._source.idle or any(sink.idle for sink in self._sinks) or now - self._last_look >= _LOOK_S:
             self._last_look = now
             self._source.tend()
-            self._sink.tend()
+            for sink in self._sinks:
+                sink.tend()
             self._require_input()
         if now - self._last_status >= _STATUS_S:
             self._last_status = now

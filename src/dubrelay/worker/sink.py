@@ -8,25 +8,42 @@ metadata, codec headers and a key frame at once and no viewer sees a broken pict
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from gi.repository import Gst
 
 from dubrelay.errors import DestinationRefused, MediaError
 from dubrelay.logs import Logger, redact_url
+from dubrelay.worker.flv import AUDIO_TAG, VIDEO_TAG, is_key_frame, stamp_of
 from dubrelay.worker.pipeline import MediaPipeline, dispose, make
 
 _RETRY_S = (0.25, 4.0)
 _BLOCKED_S = 20.0
 _WELL_BYTES = 200_000
 """After so many bytes a connection counts as good, and the next retry is quick again."""
-_AUDIO_TAG, _VIDEO_TAG = 8, 9
 
 
 class Sink:
-    """The replaceable output. `tend` drives it, from the session's one thread."""
+    """The replaceable end of a way out of the graph. `tend` drives it, from the session's one thread.
 
-    def __init__(self, pipeline: MediaPipeline, url: str, log: Logger) -> None:
+    `name` is that of the way: its elements are gate-NAME and tail-NAME. One that is `vital` ends the session when it is
+    refused, or blocked for long; another one is tried again. `preamble` gives the tags that a connection gets before
+    the key frame it begins with, for that one's stamp in ms.
+    """
+
+    def __init__(
+        self,
+        pipeline: MediaPipeline,
+        url: str,
+        log: Logger,
+        *,
+        name: str = "output",
+        vital: bool = True,
+        preamble: Callable[[int], list[bytes]] | None = None,
+    ) -> None:
         self._pipeline, self._url, self._log = pipeline, url, log
+        self._name, self._vital, self._preamble = name, vital, preamble
+        self._gate, self._tail = pipeline.element(f"gate-{name}"), pipeline.element(f"tail-{name}")
         self._element: Gst.Element | None = None
         self._armed = False
         self._retry_at = 0.0
@@ -46,6 +63,11 @@ class Sink:
     def idle(self) -> bool:
         """Whether there is something to do for it at once: to connect."""
         return self._element is None and not self._armed
+
+    @property
+    def connection(self) -> int | None:
+        """The number of the one that there is, counted from 1."""
+        return self.connects if self._element is not None else None
 
     @property
     def up(self) -> bool:
@@ -68,9 +90,7 @@ class Sink:
         if self._element is None:
             if not self._armed and now >= self._retry_at:
                 self._armed = True
-                self._pipeline.gate.get_static_pad("sink").add_probe(
-                    Gst.PadProbeType.BUFFER, self._connect_on_key_frame
-                )
+                self._gate.get_static_pad("sink").add_probe(Gst.PadProbeType.BUFFER, self._connect_on_key_frame)
             return
         stats = self._element.get_property("stats")
         sent = stats.get_uint64("out-bytes-total")[1] if stats else 0
@@ -80,40 +100,46 @@ class Sink:
             if sent > _WELL_BYTES:
                 self._retry_s, self.message = _RETRY_S[0], ""
         elif now - self._sent_at > _BLOCKED_S:
-            raise MediaError(f"output {redact_url(self._url)} took nothing for {_BLOCKED_S:g} s")
+            why = f"took nothing for {_BLOCKED_S:g} s"
+            if self._vital:
+                raise MediaError(f"output {redact_url(self._url)} {why}")
+            self._close(why)
 
     def measure(self) -> None:
         """Takes a new look at delay and sync; a few tags are enough, so it costs next to nothing."""
         if self._element is not None:
-            self._probe.look(self._pipeline.tail.get_static_pad("sink"))
+            self._probe.look(self._tail.get_static_pad("sink"))
 
     def owns(self, element: Gst.Element) -> bool:
-        return str(element.get_name()).startswith("output-")
+        return str(element.get_name()).startswith(f"{self._name}-")
 
     def failed(self, element: Gst.Element, why: str, refused: bool) -> None:
         """An output element posted an error; one of an element given up before is old news."""
-        if refused:
+        if refused and self._vital:
             raise DestinationRefused(f"output {redact_url(self._url)} refused the publisher: {why}")
         if element is self._element:
             self._close(why)
 
-    def _connect_on_key_frame(self, _: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
+    def _connect_on_key_frame(self, pad: Gst.Pad, info: Gst.PadProbeInfo) -> Gst.PadProbeReturn:
         buffer = info.get_buffer()
         age_ns = self._pipeline.now() - buffer.pts
-        if buffer.has_flags(Gst.BufferFlags.HEADER) or not _is_key_frame(buffer.extract_dup(0, 13)):
+        tag = buffer.extract_dup(0, 13)
+        if buffer.has_flags(Gst.BufferFlags.HEADER) or not is_key_frame(tag):
             return Gst.PadProbeReturn.OK
         self.connects += 1
         element = make(
             "rtmp2sink", location=self._url, sync=False, async_connect=False, chunk_size=4096, **{"async": False}
         )
-        element.set_name(f"output-{self.connects}")
+        element.set_name(f"{self._name}-{self.connects}")
         self._pipeline.graph.add(element)
-        self._pipeline.tail.link(element)
+        self._tail.link(element)
         element.sync_state_with_parent()
         self._sent, self._sent_at = 0, time.monotonic()
         self._element = element
-        self._pipeline.gate.set_property("drop", False)
+        self._gate.set_property("drop", False)
         self._armed = False
+        for before in self._preamble(stamp_of(tag)) if self._preamble else ():
+            pad.chain(Gst.Buffer.new_wrapped(before))
         lost_ms = 0 if self._lost_from is None else max(0, buffer.pts - self._lost_from) // 10**6
         self.lost_ms += lost_ms
         self._lost_from = None
@@ -129,8 +155,8 @@ class Sink:
     def _close(self, why: str) -> None:
         element, self._element = self._element, None
         assert element is not None
-        self._pipeline.gate.set_property("drop", True)
-        self._pipeline.tail.unlink(element)
+        self._gate.set_property("drop", True)
+        self._tail.unlink(element)
         element.set_locked_state(True)
         self._pipeline.graph.remove(element)
         dispose(element)
@@ -139,11 +165,6 @@ class Sink:
         self._log.warning("output_lost", url=redact_url(self._url), reason=why)
         self._retry_at = time.monotonic() + self._retry_s
         self._retry_s = min(self._retry_s * 2, _RETRY_S[1])
-
-
-def _is_key_frame(tag: bytes) -> bool:
-    """Whether an FLV tag holds an AVC key frame (not the codec's headers). Source: FLV 10.1, E.4.1 and E.4.3."""
-    return len(tag) == 13 and tag[0] == _VIDEO_TAG and tag[11] >> 4 == 1 and tag[12] == 1
 
 
 class _SyncProbe:
@@ -170,15 +191,15 @@ class _SyncProbe:
         if len(tag) == 13 and buffer.pts != Gst.CLOCK_TIME_NONE and not buffer.has_flags(Gst.BufferFlags.HEADER):
             self._read(tag, buffer.pts)
         if len(self._offset_ns) == 2:
-            self.av_sync_ms = (self._offset_ns[_AUDIO_TAG] - self._offset_ns[_VIDEO_TAG]) / 1e6
+            self.av_sync_ms = (self._offset_ns[AUDIO_TAG] - self._offset_ns[VIDEO_TAG]) / 1e6
             self._left = 0
         return Gst.PadProbeReturn.OK if self._left else Gst.PadProbeReturn.REMOVE
 
     def _read(self, tag: bytes, decoded_at: int) -> None:
         """flvmux gives its tags the decoding time as PTS, which is what the tag's stamp means, too."""
-        stamp_ms = int.from_bytes(tag[4:7], "big") | tag[7] << 24
-        if tag[0] == _VIDEO_TAG and tag[12] == 1:
-            self._offset_ns[_VIDEO_TAG] = stamp_ms * 10**6 - decoded_at
+        stamp_ms = stamp_of(tag)
+        if tag[0] == VIDEO_TAG and tag[12] == 1:
+            self._offset_ns[VIDEO_TAG] = stamp_ms * 10**6 - decoded_at
             self.delay_ms = (self._pipeline.now() - decoded_at) / 1e6
-        elif tag[0] == _AUDIO_TAG and tag[12] == 1:
-            self._offset_ns[_AUDIO_TAG] = stamp_ms * 10**6 - decoded_at
+        elif tag[0] == AUDIO_TAG and tag[12] == 1:
+            self._offset_ns[AUDIO_TAG] = stamp_ms * 10**6 - decoded_at

@@ -7,7 +7,7 @@ comes later is dropped. Pure: no clock, no I/O. Not thread-safe: whoever shares 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Literal
@@ -303,7 +303,7 @@ class Timeline:
         weights = self._blend.weights(modes, at)
         out = original
         if weights is not None:
-            dub = self._dub(at, count) * self._on_air(at, count)[:, None]
+            dub = self._dub(at, count) * self._on_air(at, count, lambda programme: programme == "dub")[:, None]
             out = mixed(weights, original, self._background.read(at, count), dub)
         self._forget()
         return out
@@ -311,6 +311,13 @@ class Timeline:
     def original(self, at: int, count: int) -> Samples:
         """(count, 2) as it came in, whatever the phrases say."""
         return self._original.read(at, count)
+
+    def kept(self, at: int, count: int) -> Samples:
+        """(count, 2) for who wants the original instead of what was rendered: silent where silence was put on."""
+        original = self._original.read(at, count)
+        if all(programme != "silence" for _, programme in self._programmes):
+            return original
+        return original * self._on_air(at, count, lambda programme: programme != "silence")[:, None]
 
     def decided(self) -> list[Decision]:
         """The decisions since the last call, in the order of the phrases."""
@@ -374,15 +381,15 @@ class Timeline:
             if start < at + count and end > at:
                 yield slice(max(0, start - at), end - at), programme
 
-    def _on_air(self, at: int, count: int) -> Mono:
-        """(count,) in 0..1: how far dubs are let out."""
+    def _on_air(self, at: int, count: int, lets_out: Callable[[config.Programme], bool]) -> Mono:
+        """(count,) in 0..1: how far the programmes let something out."""
         if len(self._programmes) == 1:
-            return np.full(count, self._programmes[0][1] == "dub", np.float32)
+            return np.full(count, lets_out(self._programmes[0][1]), np.float32)
         before = self._blend.fade - 1
-        lets_out = np.zeros(before + count, np.bool_)
+        out = np.zeros(before + count, np.bool_)
         for part, programme in self._shown(at - before, before + count):
-            lets_out[part] = programme == "dub"
-        return np.asarray(self._blend.share(lets_out), np.float32)
+            out[part] = lets_out(programme)
+        return np.asarray(self._blend.share(out), np.float32)
 
     def _has_background(self, at: int, count: int) -> npt.NDArray[np.bool_]:
         """Where there is background, and will be for as long as it takes to fade it out."""

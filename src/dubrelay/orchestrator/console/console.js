@@ -93,15 +93,21 @@ class Card {
   watch() {
     for (const side of ["in", "out"]) {
       const wanted = WATCHED.has(this.view.state) && (side === "in" ? this.view.inputReady : this.view.outputReady);
-      if (wanted && !this.players[side]) {
+      const place = side === "out" && this.view.languagesReady ? "languages" : side;
+      const url = `${this.base}/preview/${place}/index.m3u8`;
+      if (wanted && this.players[side]) this.players[side].moveTo(url);
+      else if (wanted) {
         const figure = this.root.querySelector(`[data-side=${side}]`);
-        this.players[side] = new Player(figure, `${this.base}/preview/${side}/index.m3u8`, headers);
+        this.players[side] = new Player(figure, url, headers);
         if (Meters.context) this.players[side].meter();
-        if (side === "out") this.captions = new Captions(figure, this.players.out, this.base, () => this.view);
+        if (side === "out") {
+          this.captions = new Captions(figure, this.players.out, this.base, () => this.view);
+          this.tracks = new Tracks(figure, this.players.out);
+        }
       } else if (UNWATCHED.has(this.view.state)) {
         this.players[side]?.close();
         delete this.players[side];
-        if (side === "out") this.captions?.close();
+        if (side === "out") { this.captions?.close(); this.tracks?.close(); }
       }
     }
   }
@@ -155,6 +161,7 @@ class Card {
     clearTimeout(this.chartTimer);
     this.recordings.close();
     this.captions?.close();
+    this.tracks?.close();
     for (const player of Object.values(this.players)) player.close();
     this.root.remove();
   }

@@ -65,6 +65,7 @@ class Player {
     figure.querySelector("figcaption").append(this.button, meter);
     figure.append(this.video);
     this.retry = 0;
+    this.onTracks = () => {};   // there are other sounds to choose from
     Meters.players.add(this);
     Watched.observer.observe(this.video);
     this.watch();
@@ -94,8 +95,17 @@ class Player {
     });
     this.hls.on(Hls.Events.ERROR, (_, data) => { if (data.fatal) this.again(); });
     this.hls.on(Hls.Events.MANIFEST_PARSED, () => this.video.play().catch(() => {}));
+    for (const event of [Hls.Events.AUDIO_TRACKS_UPDATED, Hls.Events.AUDIO_TRACK_SWITCHING])
+      this.hls.on(event, () => this.onTracks());
     this.hls.loadSource(this.url);
     this.hls.attachMedia(this.video);
+  }
+
+  // The same picture at another address.
+  moveTo(url) {
+    if (url === this.url) return;
+    this.url = url;
+    if (this.watched) this.load();
   }
 
   again() {
