@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dubrelay.sts.asr import invented
-from dubrelay.sts.asr.guards import LEAST_LOGPROB_TRANSLATED, nothing_but, refusal, written_twice
+from dubrelay.sts.asr.guards import LEAST_LOGPROB_TRANSLATED, first_words, nothing_but, refusal, words_of_one_saying
 
 pytestmark = pytest.mark.unit
 
@@ -98,18 +98,26 @@ def test_data_is_written_as_it_is_compared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "once", "duration_s", "twice"),
+    ("text", "duration_s", "words"),
     [
-        ("Gate 36 is open now. Gate 36 is open now.", "Gate 36 is open now.", 2.0, True),
-        ("Gate 36 Is Open Now. Gate 36 is open now", "Gate 36 Is Open Now.", 1.2, True),
-        ("Gate 36 is open now. Gate 36 is open now.", "Gate 36 is open now.", 4.0, False),
-        ("Gate 36 is open now. Gate 37 is open now.", "Gate 36 is open now.", 2.0, False),
-        ("Gate 36 is open now.", "Gate 36 is", 0.8, False),
-        ("Come on! Come on!", "Come on!", 0.9, False),
-        ("", "", 1.0, False),
+        ("Gate 36 is open now. Gate 36 is open now.", 2.0, 5),
+        ("Gate 36 Is Open Now. Gate 36 is open now", 1.2, 5),
+        ("Gate 36 is open now. Gate 36 is open now. Gate 36 is open now. Ga", 2.4, 5),
+        ("Gate 36 is open now. Gate 36 is open now. Gate 36 is", 2.4, 5),
+        ("Gate 36 is open now. Gate 36 is open now.", 4.0, 0),
+        ("Gate 36 is open now. Gate 37 is open now.", 2.0, 0),
+        ("Gate 36 is open now.", 0.8, 0),
+        ("Come on! Come on!", 0.9, 0),
+        ("", 1.0, 0),
     ],
 )
-def test_one_saying_that_is_written_twice_is_told_from_two(
-    text: str, once: str, duration_s: float, twice: bool
+def test_one_saying_that_is_written_again_and_again_is_told_from_several(
+    text: str, duration_s: float, words: int
 ) -> None:
-    assert written_twice(text, once, duration_s) == twice
+    assert words_of_one_saying(text, duration_s) == words
+
+
+def test_the_first_words_are_cut_out_with_their_full_stop() -> None:
+    tokens = [" Gate", " 36", " is", " op", "en", ".", " Gate", " 36"]
+    decoded = lambda some: "".join(tokens[i] for i in some)  # noqa: E731
+    assert first_words(range(len(tokens)), 4, decoded) == 6

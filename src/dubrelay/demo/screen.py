@@ -44,7 +44,8 @@ def phrase(out: Console, report: PhraseReport, at_s: float) -> None:
     """Three lines at most; `at_s` is where in the programme it was spoken."""
     stamp = f"{int(at_s // 60):3}:{at_s % 60:04.1f}"
     if report.status == "no_speech":
-        out.print(Text(f"{stamp}  no words heard, the original stays", "dim"))
+        why = f" ({', '.join(report.notes)})" if report.notes else ""
+        out.print(Text(f"{stamp}  no words heard{why}, the original stays", "dim"))
         return
     out.print(_line(stamp, "heard", report.transcript or "-"))
     if report.status == "dubbed":

@@ -373,7 +373,7 @@ class Phrases:
 
     def _line(self, decision: Decision, phrase: _Phrase, started_ns: int, original: Samples) -> PhraseReport:
         dubbed = phrase.answer if isinstance(phrase.answer, Dubbed) else None
-        metadata = dubbed.metadata if dubbed else None
+        metadata = phrase.answer.metadata if phrase.answer else None
         not_heard = self._not_heard(decision)
         # As of now: the stream's clock follows the publisher's, which may be a second an hour away from the machine's.
         started_at = time.time() - (self._now() - started_ns) / 1e9
@@ -388,7 +388,7 @@ class Phrases:
             transcript=dubbed.transcript if dubbed else "",
             translated_text=dubbed.translated_text if dubbed else "",
             voice=metadata.tts_model if metadata else "",
-            tempo=metadata.tempo if metadata else None,
+            tempo=metadata.tempo if metadata and dubbed else None,
             dub_t0_ms=None if decision.placed_at is None or not_heard else _ms(time_of(decision.placed_at)),
             dubbed_ms=round(len(dubbed.samples) / dubbed.rate_hz * 1000) if dubbed else None,
             room_ms=phrase.room_ms,
@@ -398,7 +398,7 @@ class Phrases:
             rtt_ms=phrase.answer.rtt_ms if phrase.answer else None,
             stage_ms=metadata.stage_ms if metadata else {},
             margin_ms=phrase.margin_ms,
-            notes=[*metadata.notes, *dubbed.repairs] if metadata and dubbed else [],
+            notes=[*(metadata.notes if metadata else ()), *(dubbed.repairs if dubbed else ())],
             trace=trace.stem_of(started_at, logs.INSTANCE_ID) if self._tracer is not None else "",
             sounds=self._traced(dubbed),
         )

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dubrelay.sts.asr.invented import CREDIT_BEGINNINGS, CREDITS, STOCK, STOCK_BEGINNINGS
 
 LEAST_LOGPROB = -1.0
+LEAST_LOGPROB_REPEATED = -0.6
+"""With each repetition a recogniser is surer of itself, of what it invented, too."""
 LEAST_LOGPROB_TRANSLATED = -0.6
 """Translating, Whisper invents whole sentences at -0.7 and below."""
 _DOUBTFUL_LOGPROB, _DOUBTFUL_NO_SPEECH = -0.6, 0.6
@@ -20,9 +22,9 @@ _DOUBTFUL_LOGPROB, _DOUBTFUL_NO_SPEECH = -0.6, 0.6
 _STOCK_LOGPROB, _STOCK_NO_SPEECH = -0.7, 0.2
 _MOST_REPETITION = 2.0
 _MOST_CHARACTERS_PER_S = 30.0
-_MOST_SAID_TWICE_PER_S = 17.0
+_MOST_REPEATED_PER_S = 17.0
 """Characters: a clear speaker has 9 to 16; what Whisper writes twice of one saying came out at 18 to 40."""
-_LEAST_SAID_TWICE = 4
+_LEAST_REPEATED = 4
 """Words. Less is said twice by people, too, and fast."""
 
 _SENTENCE = re.compile(r"[^.!?\u2026\u3002\uff01\uff1f\n]+")
@@ -63,11 +65,24 @@ def refusal(
     return ""
 
 
-def written_twice(text: str, once: str, duration_s: float) -> bool:
-    """Whether `text` is one saying, `once`, two times: Whisper writes that for short sound, and is sure of it."""
-    said = _plain(once).split()
-    doubled = len(said) >= _LEAST_SAID_TWICE and _plain(text).split() == 2 * said
-    return doubled and len(text) / max(duration_s, 0.1) > _MOST_SAID_TWICE_PER_S
+def words_of_one_saying(text: str, duration_s: float) -> int:
+    """How many words one saying has that `text` is two times or more, the last time perhaps not to its end; 0 when it is
+    no such text. Whisper writes that for short sound, and is sure of it.
+    """
+    words = _plain(text).split()
+    if len(text) / max(duration_s, 0.1) <= _MOST_REPEATED_PER_S:
+        return 0
+    for count in range(_LEAST_REPEATED, len(words) // 2 + 1):
+        again = [words[i % count] for i in range(len(words))]
+        if words[:-1] == again[:-1] and again[-1].startswith(words[-1]):
+            return count
+    return 0
+
+
+def first_words(tokens: Sequence[int], count: int, decoded: Callable[[Sequence[int]], str]) -> int:
+    """How many of the tokens are the first `count` words, with the full stop after them."""
+    lengths = [len(_plain(decoded(tokens[:end])).split()) for end in range(len(tokens) + 1)]
+    return max(end for end, length in enumerate(lengths) if length <= count)
 
 
 def nothing_but(terms: Sequence[str], text: str) -> bool:

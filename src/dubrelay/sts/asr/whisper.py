@@ -22,7 +22,15 @@ from dubrelay.config import Paths, Sts, WhisperEngine
 from dubrelay.errors import StartupError, StsError, first_line
 from dubrelay.sts import cuda
 from dubrelay.sts.asr.base import RATE_HZ, Detection, Transcript
-from dubrelay.sts.asr.guards import LEAST_LOGPROB, LEAST_LOGPROB_TRANSLATED, nothing_but, refusal, written_twice
+from dubrelay.sts.asr.guards import (
+    LEAST_LOGPROB,
+    LEAST_LOGPROB_REPEATED,
+    LEAST_LOGPROB_TRANSLATED,
+    first_words,
+    nothing_but,
+    refusal,
+    words_of_one_saying,
+)
 from dubrelay.sts.asr.mel import FRAMES_PER_S, HOP, log_mel
 from dubrelay.wire.fragment import Word
 
@@ -52,6 +60,8 @@ class _Heard:
     logprob: float
     """Mean per token."""
     no_speech: float
+    repeated: bool
+    """It was written more than once."""
 
 
 class Whisper:
@@ -147,6 +157,8 @@ class Whisper:
         if terms and nothing_but(terms, heard.text):
             heard = self._decode(encoded, prompt, duration_s)
         least = LEAST_LOGPROB_TRANSLATED if in_english else LEAST_LOGPROB
+        if heard.repeated:
+            least = max(least, LEAST_LOGPROB_REPEATED)
         if refused := refusal(heard.text, duration_s, heard.logprob, heard.no_speech, least):
             return Transcript("", refused)
         if not heard.text or in_english:
@@ -189,11 +201,11 @@ class Whisper:
         end = self._id("<|endoftext|>")
         tokens = [token for token in result.sequences_ids[0] if token < end]
         text = self._tokenizer.decode(tokens).strip()
-        half = tokens[: (len(tokens) + 1) // 2]  # the second one may lack its full stop
-        once = self._tokenizer.decode(half).strip()
-        if written_twice(text, once, duration_s):
-            text, tokens = once, half
-        return _Heard(text, tokens, result.scores[0], result.no_speech_prob)
+        count = words_of_one_saying(text, duration_s)
+        if count:
+            tokens = tokens[: first_words(tokens, count, self._tokenizer.decode)]
+            text = self._tokenizer.decode(tokens).strip()
+        return _Heard(text, tokens, result.scores[0], result.no_speech_prob, repeated=count > 0)
 
     def _words(self, encoded: Any, heard: _Heard, prompt: list[int], duration_s: float) -> list[Word]:
         """When each word was said. Costs 10-20 ms."""
