@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,6 +85,36 @@ def test_the_language_that_a_service_found_goes_back_with_the_next_phrase() -> N
     first, after = liar.service.requests[0], liar.service.requests[asked]
     assert (first["config"]["source_language"], "source_language" in first["context"]) == ("auto", False)
     assert (after["context"]["source_language"], after["context"]["heard_language"]) == ("fr", "de")
+
+
+def test_a_phrase_without_words_says_why(tmp_path: Path) -> None:
+    spoken = Hibari(voice="heart")("The minister said that the new law will come into force next month.")
+    sound = soxr.resample(np.asarray(spoken, np.float32), 24_000, RATE_HZ)
+    said = np.concatenate([np.stack([sound, sound], axis=1), np.zeros((5 * BLOCK, 2), np.float32)])
+    unsure = Metadata(asr_model="tiny", stage_ms={"asr": 210}, notes=["refused: repeats itself"])
+
+    async def hears_nothing(request: dict[str, Any], send: Send) -> None:
+        nothing = {"status": "no_speech", "dubbed_audio": None, "transcript": "", "translated_text": ""}
+        await respond(send, 200, success(request, **nothing, metadata=unsure))
+
+    with Liar() as liar, (tmp_path / "lines").open("wb") as lines:
+        liar.service.behaviours[:] = [hears_nothing]
+        settings = Settings(
+            trace=Trace(phrases=0), mix=Mix(separate=False), sts_client=StsClient(urls=[liar.service.url])
+        )
+        stream, reporter = WorkerSettings.for_stream(settings, "x", "run-1", "rtmp"), Reporter(lines.fileno())
+        phrases = Phrases(stream, WorkerMetrics(), reporter, lambda: 0)
+        try:
+            fed(phrases, said)
+            wait_for(lambda: any(p.answer for p in phrases._phrases.values()), 20, "the phrase to be answered")
+            phrases.render(0, len(said) // BLOCK * BLOCK)
+        finally:
+            phrases.close()
+            reporter.close()
+    reports = [json.loads(line) for line in (tmp_path / "lines").read_text("utf-8").splitlines()]
+    reported = next(line for line in reports if line["type"] == "phrase")
+    assert (reported["status"], reported["notes"]) == ("no_speech", ["refused: repeats itself"])
+    assert (reported["stage_ms"], reported["tempo"]) == ({"asr": 210}, None)
 
 
 def test_in_the_break_nothing_is_sent_and_after_it_the_next_phrase_is() -> None:

@@ -66,8 +66,9 @@ def refusal(
 
 
 def words_of_one_saying(text: str, duration_s: float) -> int:
-    """How many words one saying has that `text` is two times or more, the last time perhaps not to its end; 0 when it is
-    no such text. Whisper writes that for short sound, and is sure of it.
+    """How many words one saying has that `text` is two times or more, the last time perhaps not to its end.
+
+    0: it is no such text. Whisper writes one for short sound, and is sure of it.
     """
     words = _plain(text).split()
     if len(text) / max(duration_s, 0.1) <= _MOST_REPEATED_PER_S:
