@@ -118,7 +118,26 @@ def test_what_goes_out_is_switched_and_the_glossary_edited(visit: Visit, on_air:
     wait_for(lambda: in_force(on_air)["programme"] == "dub", 30, "the dub")
 
 
-@pytest.mark.complains("status of 404.*wav")  # a sound that is not there yet
+def test_what_another_operator_sets_is_shown_and_what_is_typed_stays(visit: Visit, on_air: RunningOrchestrator) -> None:
+    page = visit.page
+    terms = page.get_by_role("textbox", name="A line for each")
+    expect(terms).to_have_value("Bayern\ngoal = gol")
+
+    def set_by_another(source: str) -> None:
+        set_now = on_air.http.get("/v1/streams/x/config").json()["api"]
+        on_air.http.put("/v1/streams/x/config", json={**set_now, "glossary": [{"source": source}]}).raise_for_status()
+
+    set_by_another("Derby")
+    expect(terms).to_have_value("Derby")
+    terms.fill("mine")
+    page.get_by_role("button", name="dub", exact=True).focus()
+    set_by_another("Rovers")
+    changes = page.evaluate("cards.get('x').view.configChanges")
+    set_by_another("United")
+    wait_for(lambda: page.evaluate("cards.get('x').view.configChanges") > changes, 30, "the page to know of it")
+    expect(terms).to_have_value("mine")
+
+
 def test_a_phrase_comes_is_heard_and_taken_away(visit: Visit) -> None:
     page = visit.page
     expect(page.locator("[data-state]")).to_have_text("on air")

@@ -73,6 +73,7 @@ class LiveStream:
         self._configured = configured
         self._on_break = on_break
         self._asked: Mapping[str, str] = {}
+        self._changes = 0
         self._steering: asyncio.Task[Outcome] | None = None
         self._usage: Usage | None = None
         self._running: asyncio.Task[None] | None = None
@@ -98,6 +99,7 @@ class LiveStream:
 
     def reconfigured(self) -> None:
         """File or API say something else now."""
+        self._changes += 1
         self._want()
         self.decide()
 
@@ -185,6 +187,7 @@ class LiveStream:
             source_language=self.wanted.source_language or "",
             target_language=self.wanted.target_language or "",
             voice=self.wanted.voice or "",
+            config_changes=self._changes,
             mode=status.mode if status else self.wanted.mode or "dub",
             programme=status.programme if status else self.wanted.programme or "dub",
             on_break=BreakView(since=on_break.since, until=on_break.until) if on_break else None,

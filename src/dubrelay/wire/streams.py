@@ -153,6 +153,8 @@ class StreamView(_View):
     source_language: str = ""
     target_language: str = ""
     voice: str = ""
+    config_changes: int = 0
+    """By API, since the stream is shown: one more says that what it is set to has to be read again."""
     mode: Mode
     programme: Programme
     """What goes out, as the worker says; as it is wanted, where there is none."""

@@ -21,12 +21,15 @@ class Controls {
     this.id = id;
     this.base = base;
     this.said = form.querySelector("[data-said]");
+    this.edited = false;   // what is typed and not sent yet is not written over
     this.programme = form.querySelector("[data-programme]");
     const act = (name, event, action) => form.querySelector(`[data-${name}]`).addEventListener(event, action);
     form.addEventListener("submit", event => event.preventDefault());
     act("programme", "click", event => { if (event.target.value) this.report(() => this.switchTo(event.target.value)); });
     act("spoken", "click", event => { if (event.target.type === "submit") this.report(() => this.put(this.spoken())); });
     act("terms", "click", event => { if (event.target.type === "submit") this.report(() => this.put(this.terms())); });
+    for (const name of ["target_language", "voice", "glossary"])
+      form.elements[name].addEventListener("input", () => { this.edited = true; });
     for (const slider of this.sliders()) {
       slider.addEventListener("input", () => this.showGain(slider));
       slider.addEventListener("change", () => this.report(() => this.put({[slider.name]: gainOf(slider)})));
@@ -38,6 +41,7 @@ class Controls {
   async report(action) {
     try {
       const changed = await action();
+      this.edited = false;
       setText(this.said, changed ? DONE[changed.applied] : "");
     } catch (error) {
       setText(this.said, `Not done: ${error.message}`);
@@ -84,8 +88,8 @@ class Controls {
       button.setAttribute("aria-pressed", String(button.value === view.programme));
       button.disabled = view.mode === "bypass" && ONLY_DUBBED.has(button.value);
     }
-    const set = [view.runId, view.targetLanguage, view.voice].join();
-    if (!steers || set === this.shown || this.form.contains(document.activeElement)) return;
+    const set = [view.runId, view.targetLanguage, view.voice, view.configChanges].join();
+    if (!steers || set === this.shown || this.edited || this.form.contains(document.activeElement)) return;
     this.shown = set;
     this.fill().catch(() => { this.shown = null; });
   }

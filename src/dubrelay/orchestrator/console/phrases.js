@@ -52,6 +52,8 @@ async function download(path, name) {
   if (token) setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
+const KEEPING_MS = 1500;
+
 class Phrases {
   constructor(table, base) {
     this.table = table;
@@ -69,6 +71,7 @@ class Phrases {
     if (sequence <= this.sequence) return;
     this.sequence = sequence;
     this.kept = [...this.kept, view].slice(-SHOWN);
+    this.outAt = performance.now() + Math.max(phrase.duration_ms, phrase.lag_ms + (phrase.dubbed_ms ?? 0)) + KEEPING_MS;
     const list = this.table.querySelector("table");
     const body = element("tbody", {}, this.row(phrase));
     list.tHead.after(body);
@@ -110,7 +113,10 @@ class Phrases {
     for (const sound of phrase.sounds ?? []) {
       const button = element("button", {type: "button", ariaPressed: "false"}, `hear ${SOUND_NAMES[sound] ?? sound}`);
       button.addEventListener("click", () =>
-        this.attempt(() => Listening.toggle(button, `${this.base}/phrases/${phrase.trace}/${sound}.wav`), said));
+        this.attempt(() => {
+          this.refuseWhileGoingOut(phrase);
+          return Listening.toggle(button, `${this.base}/phrases/${phrase.trace}/${sound}.wav`);
+        }, said));
       actions.append(button);
     }
     if (phrase.trace) {
@@ -130,6 +136,12 @@ class Phrases {
     ].filter(Boolean);
     return element("tr", {className: "more"},
       element("td", {colSpan: 7}, actions, element("p", {className: "dim"}, facts.join(" · "))));
+  }
+
+  // It is kept when it has gone out to its end, which is before the next one is told of.
+  refuseWhileGoingOut(phrase) {
+    const latest = this.kept.at(-1).phrase, left = this.outAt - performance.now();
+    if (phrase === latest && left > 0) throw new Error(`it is still going out; in ${Math.ceil(left / 1000)} s it can be heard`);
   }
 
   takeAway(path, name) { return download(`${this.base}/${path}`, name); }
