@@ -190,6 +190,7 @@ def test_captions_are_in_the_picture_while_their_phrase_is_heard(visit: Visit) -
         return track.mode === "showing" ? [...track.activeCues].map(cue => cue.text) : [];
     }"""
     wait_for(lambda: any("mock phrase" in text for text in page.evaluate(shown)), 60, "a caption in the picture")
+    assert barriers(page) == []
     page.get_by_label("captions").select_option("")
     assert page.evaluate("cards.get('x').captions.track.mode") == "hidden"
     assert page.evaluate("cards.get('x').captions.track.cues?.length ?? 0") == 0
@@ -221,6 +222,7 @@ def test_another_language_is_chosen_and_heard(visit: Visit) -> None:
     sound = page.get_by_label("sound", exact=True)
     expect(sound.locator("option")).to_have_text(["Español", "Original"])
     expect(sound).to_have_value("Español")
+    assert barriers(page) == []
 
     def tone_share() -> float:
         page.evaluate(TONE_SHARES)

@@ -13,6 +13,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Dialog, Page, expect
 
+from accessibility import barriers
 from dubrelay import config
 from dubrelay.demo.programme import make
 from dubrelay.orchestrator import keys
@@ -126,6 +127,7 @@ def test_in_the_break_it_says_since_when_and_no_phrase_costs_anything(scene: Sce
         20,
         "what was on its way to be answered",
     )
+    assert barriers(page) == []
     before, heard = scene.asked_of_sts(), len(scene.orchestrator.get("/v1/streams/x/history")["rows"])
     wait_for(lambda: len(scene.orchestrator.get("/v1/streams/x/history")["rows"]) > heard + 2, 40, "some seconds of it")
     assert scene.asked_of_sts() == before
@@ -134,6 +136,7 @@ def test_in_the_break_it_says_since_when_and_no_phrase_costs_anything(scene: Sce
     wait_for(lambda: scene.asked_of_sts() > before, 60, "the next phrase to be sent")
     page.get_by_text("Who changed what").click()
     expect(page.locator(".audit li").filter(has_text="break").first).to_contain_text("local")
+    assert barriers(page) == []
 
 
 def test_a_destination_is_stopped_after_one_question_and_the_other_goes_on(scene: Scene) -> None:
@@ -149,6 +152,7 @@ def test_a_destination_is_stopped_after_one_question_and_the_other_goes_on(scene
         page.get_by_role("button", name="stop main").click()
         expect(main.locator(".state")).to_have_text("stopped")
     wait_for(lambda: not scene.destination.available("app/main"), 30, "it to end there")
+    assert barriers(page) == []
     assert scene.destination.available("app/other")
     assert scene.who_did("stop") == "local"
     assert "right-KEY" not in page.content()
@@ -162,6 +166,7 @@ def test_while_the_service_is_away_the_card_says_so_and_it_is_back_by_itself(sce
     scene.state("on air, dub away")
     message = scene.page.locator("[data-message]")
     expect(message).to_contain_text("dubbing is away: original is heard (STS does not answer, since")
+    assert barriers(scene.page) == []
     scene.sts.start()
     scene.state("on air")
     expect(message).to_have_text("")
