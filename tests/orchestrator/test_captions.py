@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+import textwrap
 from itertools import pairwise
 
 import pytest
@@ -48,9 +50,25 @@ def test_a_long_text_becomes_several_cues_that_share_its_time() -> None:
     found = cues([phrase(text=text, dubbed_ms=6000)], "dub", 8)
     assert len(found) == 2
     assert " ".join(cue.text for cue in found).replace("\n", " ") == text
-    assert all(len(line) <= 42 for cue in found for line in cue.text.split("\n"))
     assert found[1].end - found[0].start == pytest.approx(6, abs=0.05)
-    assert found[0].end - found[0].start > found[1].end - found[1].start
+    shares = [(cue.end - cue.start) / len(cue.text) for cue in found]
+    assert shares[0] == pytest.approx(shares[1], rel=0.05)
+
+
+@given(st.lists(st.text("abcdefghij", min_size=1, max_size=50), min_size=1, max_size=40))
+def test_lines_can_be_read_and_none_has_the_last_word_alone(words: list[str]) -> None:
+    text = " ".join(words)
+    found = cues([phrase(text=text, dubbed_ms=6000)], "dub", 8)
+    lines = [line for cue in found for line in cue.text.split("\n")]
+    assert "".join(lines).replace(" ", "") == "".join(words), "no letter is lost"
+    assert all(len(line) <= 42 for line in lines)
+    assert all(cue.text.count("\n") <= 1 for cue in found)
+    assert len(found) == math.ceil(len(textwrap.wrap(text, 42)) / 2), "as few cues as there can be"
+
+
+def test_a_text_is_cut_into_lines_about_as_long() -> None:
+    (cue,) = cues([phrase(text="El tiempo sigue al final del programa de hoy.")], "dub", 8)
+    assert cue.text == "El tiempo sigue al final\ndel programa de hoy."
 
 
 def test_a_short_one_stays_until_it_can_be_read_or_the_next_one_comes() -> None:

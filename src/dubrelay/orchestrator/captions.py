@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import textwrap
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -75,8 +76,17 @@ def _of(phrase: PhraseReport, track: Track, delay_s: float) -> list[Cue]:
 
 
 def _parts(text: str) -> list[str]:
-    """Each of at most _LINES lines; a line that is one long word is broken in it."""
-    lines = textwrap.wrap(_plain(text), _LINE_CHARACTERS)
+    """Each of at most _LINES lines, as few as there can be, which are about as long: none has the last word alone.
+
+    A line that is one long word is broken in it.
+    """
+    plain = _plain(text)
+    count = len(textwrap.wrap(plain, _LINE_CHARACTERS))
+    if count > 1:
+        count += -count % _LINES
+    widths = range(1, _LINE_CHARACTERS)
+    narrowest = bisect_left(widths, True, key=lambda width: len(textwrap.wrap(plain, width)) <= count) + 1
+    lines = textwrap.wrap(plain, narrowest)
     return ["\n".join(lines[n : n + _LINES]) for n in range(0, len(lines), _LINES)]
 
 
