@@ -18,6 +18,7 @@ import httpx2
 from pydantic import SecretStr
 
 from dubrelay import config
+from dubrelay.children import listens
 from dubrelay.orchestrator.mediamtx import server_environment
 from waiting import wait_for
 
@@ -165,10 +166,7 @@ class MediaMtx:
     def _answers(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, f"MediaMTX ended:\n{self.log()}"
-        with suppress(httpx2.HTTPError):
-            url = f"http://127.0.0.1:{self.settings().metrics_port}/metrics"
-            return httpx2.get(url, timeout=5, trust_env=False).status_code == httpx2.codes.OK
-        return False
+        return listens(self.settings().host, self.settings().api_port)
 
     def __enter__(self) -> Self:
         return self.start()

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from certificates import certificate
 from dubrelay import config, ports, stack
 from dubrelay.__main__ import main
-from dubrelay.children import answers
+from dubrelay.children import answers, listens
 from dubrelay.config import INTERNAL_USER, Settings
 from dubrelay.errors import ConfigError, StartupError
 from lying_service import Liar
@@ -96,7 +96,7 @@ def test_mediamtx_alone_is_what_the_stack_would_start_in_place_of_the_command(se
     environ = os.environ | config.to_environ(settings)
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environ) as process:
         try:
-            wait_for(lambda: answers(f"http://127.0.0.1:{settings.mediamtx.metrics_port}/metrics"), 20, "MediaMTX")
+            wait_for(lambda: listens("127.0.0.1", settings.mediamtx.api_port), 20, "MediaMTX")
             became = psutil.Process(process.pid)
             assert Path(became.exe()).name == "mediamtx"
             assert "hush-hush" not in " ".join(became.cmdline())
@@ -208,7 +208,7 @@ def _shown(up: subprocess.Popen[str]) -> str:
     return "".join(takewhile("Ctrl-C ends all of it.\n".__ne__, up.stdout))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_up_leaves_no_process_behind_however_it_ends(settings: Settings, number: signal.Signals) -> None:
     environ = {**os.environ, **config.to_environ(settings)}
     command = [sys.executable, "-m", "dubrelay", "up", "--config", os.devnull]
@@ -221,6 +221,33 @@ def test_up_leaves_no_process_behind_however_it_ends(settings: Settings, number:
         assert up.wait(20) == (-number if number == signal.SIGKILL else 0)
     _, alive = psutil.wait_procs(children, timeout=15)
     assert not alive
+
+
+def test_up_goes_on_when_nobody_reads_any_more_what_it_says(settings: Settings) -> None:
+    environ = {**os.environ, **config.to_environ(settings)}
+    command = [sys.executable, "-m", "dubrelay", "up", "--config", os.devnull]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
+        try:
+            _shown(up)
+            assert up.stderr is not None
+            up.stderr.close()
+            (before,) = _services_of(up)
+            os.kill(before, signal.SIGKILL)
+            wait_for(lambda: _services_of(up) not in ([], [before]), 20, "another service")
+            up.terminate()
+            assert up.wait(20) == 0
+        finally:
+            up.kill()
+
+
+def _services_of(up: subprocess.Popen[str]) -> list[int]:
+    """Process ids of the STS services that it runs."""
+    found = []
+    for child in psutil.Process(up.pid).children():
+        with suppress(psutil.Error):
+            if "sts" in child.cmdline():
+                found.append(child.pid)
+    return found
 
 
 def test_in_bypass_mode_there_is_no_service_and_none_is_missed(settings: Settings) -> None:

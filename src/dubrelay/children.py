@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import threading
@@ -24,6 +25,7 @@ from dubrelay.errors import ConfigError, StartupError
 Say = Callable[[str], None]
 
 _LOOK_S = 0.3
+_PATIENCE_S = 3.0
 _STEADY_S = 60.0
 """A child that lived so long starts again after the shortest delay."""
 _SHORTEST_BACK_OFF_S, _LONGEST_BACK_OFF_S = 1.0, 30.0
@@ -38,15 +40,13 @@ class Part:
     command: Sequence[str]
     environ: Mapping[str, str]
     """All of it; secrets go here, as arguments can be read by every user of the machine."""
-    ready_url: str
-    """Answers 200 when the child is ready."""
+    ready: Callable[[float], bool]
+    """Whether it is, asked in at most so many seconds."""
     ready_timeout_s: float
     log: Path
     """What it says; what it said the time before is kept beside it as .log.1."""
     stop_timeout_s: float = 8.0
     """When it has not ended so long after SIGTERM, it is killed."""
-    verify: ssl.SSLContext | bool = True
-    """Whose certificate `ready_url` may show when it is https."""
 
 
 @dataclass
@@ -110,7 +110,7 @@ class Children:
                     self._revive(child)
 
     def _look_for(self, child: _Child) -> None:
-        if child.awaited and answers(child.part.ready_url, child.part.verify, _LOOK_S):
+        if child.awaited and child.part.ready(_LOOK_S):
             child.awaited = False
             self._say(f"{child.part.name} is ready again")
 
@@ -136,13 +136,24 @@ class Children:
         self._say(f"{ended}; starting it again in {wait_s:g} s")
 
 
-def answers(url: str, verify: ssl.SSLContext | bool = True, timeout_s: float = 3.0) -> bool:
-    """Whether a GET of `url` is answered with 200, no step of it taking longer than `timeout_s`."""
+def answers(url: str, verify: ssl.SSLContext | bool = True, timeout_s: float = _PATIENCE_S) -> bool:
+    """Whether a GET of `url` is answered with 200, no step of it taking longer than `timeout_s`. `verify`: whose
+    certificate it may show when it is https.
+    """
     try:
         with httpx2.Client(verify=verify, trust_env=False, timeout=timeout_s) as client:
             return client.get(url).status_code == httpx2.codes.OK
     except httpx2.HTTPError:
         return False
+
+
+def listens(host: str, port: int, timeout_s: float = _PATIENCE_S) -> bool:
+    """Whether somebody accepts a connection there."""
+    try:
+        socket.create_connection((host, port), timeout_s).close()
+    except OSError:
+        return False
+    return True
 
 
 def _start(child: _Child) -> None:
@@ -169,7 +180,7 @@ def _start(child: _Child) -> None:
 def _await_ready(child: _Child) -> None:
     part = child.part
     deadline = child.started_at + part.ready_timeout_s
-    while not answers(part.ready_url, part.verify):
+    while not part.ready(_PATIENCE_S):
         if not child.alive:
             raise StartupError(f"{part.name} ended at once (exit code {child.exit_code}): {_last_words(part)}")
         if time.monotonic() > deadline:

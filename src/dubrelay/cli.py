@@ -32,6 +32,9 @@ DEFAULT_CONFIG = Path("dubrelay.toml")
 EXIT_NOT_DUBBED = 1
 EXIT_BROKEN = 1
 DAY_S = 86_400.0
+_MOST_DAYS = 36_500
+_LAST_DATE_S = 253_402_300_800
+"""Which datetime can no longer write."""
 MOCK_ENGINES: dict[str, Any] = {"sts.asr": ["mock"], "sts.mt": ["mock"], "sts.tts": ["mock"], "sts.tts_fast": []}
 
 app = typer.Typer(
@@ -106,7 +109,8 @@ def up(config_file: ConfigFile = None, keys: SetKeys = None) -> int:
 
 
 def _say(line: str) -> None:
-    typer.echo(f"dubrelay: {line}", err=True)
+    with suppress(OSError):  # whoever read it has gone: no reason to take anything off air
+        typer.echo(f"dubrelay: {line}", err=True)
 
 
 def _what(settings: Settings, silent: list[str]) -> str:
@@ -457,7 +461,9 @@ def keys_new(
     publish: Annotated[str | None, typer.Option(metavar="STREAM", help="It publishes this stream.")] = None,
     watch: Annotated[str | None, typer.Option(metavar="STREAM[/in]", help="It watches this stream.")] = None,
     role: Annotated[Role | None, typer.Option(help="It is a token for the API.")] = None,
-    days: Annotated[float | None, typer.Option(min=0.001, help="It ends after so long; otherwise never.")] = None,
+    days: Annotated[
+        float | None, typer.Option(min=0.001, max=_MOST_DAYS, help="It ends after so long; otherwise never.")
+    ] = None,
     config_file: ConfigFile = None,
     keys: SetKeys = None,
 ) -> int:
@@ -541,6 +547,8 @@ def _side_of(stream: str) -> tuple[str, Side]:
 
 
 def _date(unix: int) -> str:
+    if unix >= _LAST_DATE_S:
+        return "after the year 9999"
     return f"{datetime.fromtimestamp(unix, UTC):%Y-%m-%d %H:%M} UTC"
 
 

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -28,7 +29,7 @@ import httpx2
 from pydantic import SecretStr
 
 import dubrelay
-from dubrelay.children import Children, Part, Say, answers
+from dubrelay.children import Children, Part, Say, answers, listens
 from dubrelay.config import AUTO, ENV_PREFIX, Dub, Settings, StsClient, is_loopback, to_environ
 from dubrelay.errors import ConfigError, StartupError
 from dubrelay.orchestrator.addresses import WILDCARDS
@@ -85,13 +86,13 @@ def running(settings: Settings, say: Say, environ: Mapping[str, str] = os.enviro
 
     ConfigError names an engine or program that does not exist, or languages that cannot be dubbed; StartupError the
     setting whose port is taken, or the part that does not come up and what it said last.
-    SIGTERM ends the block the way Ctrl-C does: by KeyboardInterrupt.
+    SIGTERM and SIGHUP, which a closed terminal sends, end the block the way Ctrl-C does: by KeyboardInterrupt.
     """
     require_startable(settings)
     settings = with_secrets(with_own_sts(settings))
     log_dir = settings.paths.state_dir.absolute() / "log"
     children = Children(_parts(settings, log_dir, environ), say)
-    with _sigterm_interrupts():
+    with _signals_interrupt():
         try:
             children.start()
             if runs_sts(settings):
@@ -216,13 +217,15 @@ def _ours(
         if command == "sts"
         else that_certificate(settings.orchestrator.tls_cert, "orchestrator.tls_cert")
     )
-    return Part(command, argv, environ, base + path, timeout_s, log_dir / f"{command}.log", stop_s, verify)
+    ready = partial(answers, base + path, verify)
+    return Part(command, argv, environ, ready, timeout_s, log_dir / f"{command}.log", stop_s)
 
 
 def _mediamtx(settings: Settings, log_dir: Path, environ: Mapping[str, str]) -> Part:
     command, whole = _mediamtx_process(settings, environ, MEDIAMTX_CONFIG)
-    # Its API answers only while the orchestrator does.
-    return Part("mediamtx", command, whole, metrics_url(settings), 20, log_dir / "mediamtx.log")
+    # Its API is what it opens last; asked for its metrics before that, it panics (v1.20.1).
+    ready = partial(listens, settings.mediamtx.host, settings.mediamtx.api_port)
+    return Part("mediamtx", command, whole, ready, 20, log_dir / "mediamtx.log")
 
 
 def _mediamtx_process(
@@ -261,15 +264,16 @@ def metrics_url(settings: Settings) -> str:
 
 
 @contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
+def _signals_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -282,7 +286,7 @@ def _undisturbed() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:

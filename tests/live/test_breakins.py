@@ -23,7 +23,7 @@ from breakins import (
     unlogged,
 )
 from dubrelay import config, stack
-from dubrelay.children import answers
+from dubrelay.children import listens
 from dubrelay.wire.streams import STREAMS_PATH
 from media import OPEN, MediaMtx, free_mediamtx_settings, free_port, publish, publish_command
 from waiting import wait_for
@@ -52,8 +52,8 @@ def test_a_worker_comes_in_whichever_way_and_says_nothing_of_how(way_in: config.
         with publish(f"rtmp://{m.host}:{m.rtmp_port}/live/{STREAM}/in?key={here.key}&lang=no-language"):
             wait_for(lambda: _state(here) == "running", 60, "a worker that reads and publishes")
             os.kill(here.pids["mediamtx"], signal.SIGKILL)
-            wait_for(lambda: not answers(stack.metrics_url(here.settings)), 10, "MediaMTX to be gone")
-            wait_for(lambda: answers(stack.metrics_url(here.settings)), 60, "MediaMTX to be back")
+            wait_for(lambda: not listens(m.host, m.api_port), 10, "MediaMTX to be gone")
+            wait_for(lambda: listens(m.host, m.api_port), 60, "MediaMTX to be back")
         assert seen_secrets(here) == []
 
 
