@@ -3,6 +3,7 @@ measures the whole chain."""
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,10 +14,14 @@ from urllib.parse import urlencode
 
 import psutil
 import pytest
+from pydantic import SecretStr
 
 from certificates import certificate
 from dubrelay import config
+from dubrelay.config import Destination
 from dubrelay.demo.access_units import access_units, match
+from dubrelay.orchestrator.egress import Egress
+from dubrelay.orchestrator.mediamtx import ControlApi, MediaMtxError
 from dubrelay.wire.streams import DestinationView
 from flash_and_beep import av_offset, flash_and_beep
 from media import INTERNAL_SECRET, OPEN, MediaMtx, free_mediamtx_settings, free_port, publish, recording
@@ -106,6 +111,11 @@ def scene(directory: Path, settings: config.Settings, clip: Path, query: str = "
         media.wait_available("live/x/out")
         orchestrator.wait_state("x", "running", PATIENCE_S)
         yield Scene(media, orchestrator)
+
+
+def configured_paths(media: MediaMtx) -> int:
+    count: int = media.api("/v3/config/paths/list")["itemCount"]
+    return count
 
 
 def wait_recorded(file: Path, size: int) -> None:
@@ -234,6 +244,7 @@ def test_they_are_put_back_after_mediamtx_was_restarted_and_gone_after_the_strea
     settings = settings_with(streams={"x": {"destinations": [{"name": "main", "url": destination.url()}]}})
     with destination, MediaMtx(tmp_path, settings) as media, RunningOrchestrator(settings) as orchestrator:
         x = Scene(media, orchestrator)
+        own = configured_paths(media)
         for before in (media.kill, media.stop, lambda: None):
             before()
             if media.process is None:
@@ -248,9 +259,34 @@ def test_they_are_put_back_after_mediamtx_was_restarted_and_gone_after_the_strea
                     'orchestrator_destination_bytes_total{destination="main"' in orchestrator.http.get("/metrics").text
                 )
         orchestrator.wait_state("x", "idle", PATIENCE_S)
-        wait_for(lambda: media.api("/v3/config/paths/list")["itemCount"] == 2, PATIENCE_S, "its path to go")
+        wait_for(lambda: configured_paths(media) == own, PATIENCE_S, "its path to go")
         assert x.views()["main"].state is None
         assert 'destination="main"' not in orchestrator.http.get("/metrics").text
+
+
+class _AnswerLost(ControlApi):
+    async def put_path(self, name: str, conf: dict[str, Any]) -> None:
+        await super().put_path(name, conf)
+        raise MediaMtxError("does not answer within 2 s")
+
+
+def test_what_was_added_goes_also_where_mediamtx_answered_too_late(tmp_path: Path, clip: Path) -> None:
+    target = Destination(name="main", url=SecretStr("rtmp://192.0.2.1/app/x"))
+
+    async def while_and_after(media: MediaMtx) -> list[int]:
+        api = _AnswerLost(media.settings().api_url)
+        egress = Egress(media.all_settings(), api, lambda _: [target])
+        counts = []
+        for in_session in (["x"], []):
+            await egress.look(await api.paths(), in_session)
+            counts.append(configured_paths(media))
+        await api.close()
+        return counts
+
+    with MediaMtx(tmp_path) as media, publish(media.output("x"), file=clip, loop=True):
+        media.wait_available("live/x/out")
+        own = configured_paths(media)
+        assert asyncio.run(while_and_after(media)) == [own + 1, own]
 
 
 def test_a_new_orchestrator_leaves_alone_what_is_as_it_should_be(

@@ -228,8 +228,8 @@ class Egress:
         else:
             # Any other difference between the two configurations would end the publisher's connection.
             same = await self._api.path_conf(path.conf_name)
+            self._added.add(path.name)  # also where the answer is lost
             await self._api.put_path(path.name, {**same, **conf})
-            self._added.add(path.name)
         log = logs.get().bind(path=path.name, change=todo.kind)
         if todo.entries is not None:
             log = log.bind(entries=len(todo.entries))
