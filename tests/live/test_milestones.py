@@ -30,8 +30,9 @@ def test_a_mediamtx_alone_takes_a_stream_and_gives_it_back(media: MediaMtx, tmp_
 
 def test_b_a_one_line_pipeline_republishes_in_to_out(media: MediaMtx, tmp_path: Path) -> None:
     line = (
-        f"rtmpsrc location={media.rtmp('live/x/in')}\\ live=1 ! flvdemux name=in in.video ! queue ! out.video "
-        f"in.audio ! queue ! out.audio flvmux name=out streamable=true ! rtmp2sink location={media.rtmp('live/x/out')}"
+        f"rtmpsrc location={media.rtmp('live/x/in')}\\ live=1 ! flvdemux name=demux demux.video ! queue ! "
+        "mux.video demux.audio ! queue ! mux.audio flvmux name=mux streamable=true ! "
+        f"rtmp2sink location={media.rtmp('live/x/out')}"
     )
     with publish(media.rtmp("live/x/in")):
         media.wait_available("live/x/in")
