@@ -143,6 +143,42 @@ def test_a_refusal_names_the_variable_or_says_that_it_was_a_flag(tmp_path: Path)
     }
 
 
+def test_what_concerns_several_keys_names_the_one_place_they_are_from_or_none(tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text('[worker]\nmode = "dub"\n[foo]\nin_file = 1\n')
+
+    def problems(environ: dict[str, str], flags: dict[str, object]) -> list[str]:
+        with pytest.raises(ConfigError) as caught:
+            config.load(file, environ, flags)
+        return caught.value.message.splitlines()
+
+    assert problems({}, {}) == [f"{file}: foo: there is no such key"]
+    assert problems({"DUBRELAY_FOO__BAR": "1"}, {}) == ["settings: foo: there is no such key"]
+    file.write_text('[worker]\nmode = "dub"\n')
+    assert problems({"DUBRELAY_FOO__BAR": "1"}, {}) == ["environment DUBRELAY_FOO__BAR: foo: there is no such key"]
+    assert problems({}, {"foo.bar": 1}) == ["flag: foo: there is no such key"]
+    (late,) = problems({}, {"worker.latency_s": 5})
+    assert late.startswith("settings: worker.latency_s = 5 leaves no time to dub")
+    (open_to_all,) = problems({}, {"sts.host": "0.0.0.0"})
+    assert open_to_all.startswith("flag: sts: key")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("streams", '{"main": {"destinations": [{"url": "rtmp://h/app/SECRET"}]}'),
+        ("streams.main", "rtmp://h/app/SECRET"),
+        ("streams.main.destinations", "rtmp://h/app/SECRET"),
+        ("orchestrator", "SECRET"),
+        ("alerts", "https://h/SECRET"),
+    ],
+)
+def test_what_is_no_table_is_not_shown(key: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{key} = \*\*\*: must be ") as caught:
+        config.load(None, {}, {key: value})
+    assert "SECRET" not in caught.value.message
+
+
 def test_a_file_that_is_no_toml_or_not_there_is_one_line(tmp_path: Path) -> None:
     (problem,) = _problems("[sts\n", tmp_path)
     assert "not valid TOML" in problem

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -42,7 +42,7 @@ _NOT_SETTINGS = {
 
 _SHOWN_CHARACTERS = 200
 _SHOWN_PROBLEMS = 20
-_SECRET_KEY = re.compile(r"(key|token|secret)$|\.destinations\.|^alerts\.webhooks(\.\d+)?(\.url)?$")
+_SECRET_KEY = re.compile(r"(key|token|secret)$|(^|\.)destinations(\.|$)|^alerts\.webhooks(\.\d+)?(\.url)?$")
 _BEARER_KEY = re.compile(r"[!-~]*")
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -843,6 +843,7 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
     origins: dict[str, str] = {}
     if path is not None:
         values = read_toml(path)
+        origins |= dict.fromkeys(_leaves(values), str(path))
     for name, text in environ.items():
         if name.startswith(ENV_PREFIX) and name not in _NOT_SETTINGS:
             keys = name.removeprefix(ENV_PREFIX).lower().split("__")
@@ -851,11 +852,11 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
                     f"environment {name}: a setting is named {ENV_PREFIX}SECTION__KEY, with two underscores"
                 )
             _put(values, keys, from_text(text), f"environment {name}")
-            origins[".".join(keys)] = f"environment {name}"
+            _note_origin(origins, ".".join(keys), f"environment {name}")
     for key, value in (overrides or {}).items():
         if value is not None:
             _put(values, key.split("."), value, f"flag for {key}")
-            origins[key] = "flag"
+            _note_origin(origins, key, "flag")
     return validated(Settings, values, str(path) if path else "settings", origins)
 
 
@@ -919,16 +920,37 @@ def _problem(error: Any, model: type[BaseModel], where: str, origins: Mapping[st
         message = f"must be {may_be}"
     if not key:  # it concerns several, and says which
         return f"{where}: {message}"
-    return (
-        f"{where}: {key}: {message}" if isinstance(value, dict) else f"{where}: {key} = {_shown(key, value)}: {message}"
-    )
+    if isinstance(value, dict):
+        return f"{where}: {key}: {message}"
+    hidden = may_be.startswith("a table") and isinstance(value, str | list)  # whatever secrets were to be in it
+    shown = "***" if hidden else _shown(key, value)
+    return f"{where}: {key} = {shown}: {message}"
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted keys of all that is no table."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def _note_origin(origins: dict[str, str], key: str, origin: str) -> None:
+    """It replaces what the key had, with all of its parts."""
+    for part in [known for known in origins if known.startswith(key + ".")]:
+        del origins[part]
+    origins[key] = origin
 
 
 def _origin(key: str, origins: Mapping[str, str]) -> str:
-    """Of a key, or of what it is a part of."""
+    """Of a key, of what it is a part of, or of its parts; "settings" where those are from several places."""
     parts = key.split(".")
     found = (origins.get(".".join(parts[:n])) for n in range(len(parts), 0, -1))
-    return next(filter(None, found), "")
+    if origin := next(filter(None, found), ""):
+        return origin
+    of_parts = {origin for known, origin in origins.items() if not key or known.startswith(key + ".")}
+    return "settings" if len(of_parts) > 1 else next(iter(of_parts), "")
 
 
 def _shown(key: str, value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
@@ -24,6 +24,9 @@ from dubrelay.orchestrator.refused import Refused
 from dubrelay.orchestrator.stream_config_api import StreamIdInPath
 from dubrelay.orchestrator.streamconfigs import StreamConfigs
 from dubrelay.wire.streams import ME_PATH, STREAMS_PATH, History, Me, StreamAddresses, StreamDetails, StreamList
+
+_Seconds = Annotated[float, Query(ge=0, le=1e11, allow_inf_nan=False)]
+"""Since the epoch."""
 
 
 def streams_of(reconciler: Reconciler, egress: Egress, recorder: Recorder, costs: Costs) -> StreamList:
@@ -83,12 +86,12 @@ def api_routes(
         return stream_addresses(settings, stream_id, readers, request.headers.get("host", ""))
 
     @routes.get(STREAMS_PATH + "/{stream_id}/history", tags=["streams"])
-    async def history(stream_id: str, after: float = 0.0) -> History:
+    async def history(stream_id: str, after: _Seconds = 0.0) -> History:
         """The last hour in rows of some seconds; with `after`, seconds since the epoch, only those since then."""
         return History(rows=known(stream_id).history.since(after))
 
     @routes.get(STREAMS_PATH + "/{stream_id}/captions.vtt", tags=["captions"], response_class=PlainTextResponse)
-    async def captions(stream_id: str, lang: str = "", since: float = 0.0) -> Response:
+    async def captions(stream_id: str, lang: str = "", since: _Seconds = 0.0) -> Response:
         """The latest phrases as WebVTT, timed as they are heard in the output, from `since` (seconds since the epoch)
         on: of the dub, or with the source's language in `lang` of the original.
         """

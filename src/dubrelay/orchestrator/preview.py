@@ -15,6 +15,7 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import StreamingResponse
 
 from dubrelay.config import INTERNAL_USER
+from dubrelay.errors import first_line
 from dubrelay.orchestrator.mediamtx import Place
 from dubrelay.orchestrator.refused import Refused
 from dubrelay.orchestrator.renditions import Rendition, both, named
@@ -66,7 +67,7 @@ class Preview:
         try:
             answer = await self._client.send(request, stream=True)
         except httpx2.HTTPError as e:
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "MEDIAMTX_UNAVAILABLE", f"MediaMTX's HLS: {e}") from e
+            raise _unavailable(e) from e
         if answer.status_code != HTTPStatus.OK:
             await answer.aclose()
             return Response(status_code=HTTPStatus.NO_CONTENT, headers={"Cache-Control": "no-store"})
@@ -83,9 +84,13 @@ class Preview:
                 answer = await self._client.get("/live/hls.min.js")
                 answer.raise_for_status()
             except httpx2.HTTPError as e:
-                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "MEDIAMTX_UNAVAILABLE", f"MediaMTX's HLS: {e}") from e
+                raise _unavailable(e) from e
             self._hls_js = answer.content
         return self._hls_js
+
+
+def _unavailable(error: httpx2.HTTPError) -> Refused:
+    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "MEDIAMTX_UNAVAILABLE", f"MediaMTX's HLS: {first_line(error)}")
 
 
 async def _body(answer: httpx2.Response) -> AsyncIterator[bytes]:
