@@ -216,6 +216,16 @@ def test_a_worker_that_fails_is_started_again_and_counted(
     assert "orchestrator_worker_restarts_total 1.0" in orchestrator.http.get("/metrics").text
 
 
+def test_another_worker_does_not_wait_for_the_next_poll(fake: FakeMediaMtx) -> None:
+    with RunningOrchestrator(settings_for(fake, poll_interval_s=10)) as orchestrator:
+        wait_for(lambda: fake.requests, 5, "the first poll")
+        fake.publish("x", "a1")
+        post(orchestrator, "ready", event())
+        before = orchestrator.wait_state("x", "running", 5)
+        psutil.Process(pid_of(before)).kill()
+        wait_for(lambda: replaced(orchestrator, pid_of(before)), 5, "another worker")
+
+
 def test_a_bug_in_the_supervisor_costs_a_restart_and_leaves_no_process(
     fake: FakeMediaMtx, orchestrator: RunningOrchestrator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -262,10 +262,13 @@ class LiveStream:
         self._away.forget()
         if self._closing:
             return
-        failed = self.machine.worker_exited(end.code, end.message, time.monotonic())
+        now = time.monotonic()
+        failed = self.machine.worker_exited(end.code, end.message, now)
         if failed:
             self._log.error("worker_failed", code=end.code, error=end.message)
         self.decide()
+        # The next poll may be a second later, in which a viewer sees nothing.
+        asyncio.get_running_loop().call_later(self.machine.held_off_s(now), self.decide)
 
     def _ready(self) -> None:
         self.machine.worker_ready()

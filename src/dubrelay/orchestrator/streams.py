@@ -164,6 +164,10 @@ class Stream:
             self.unlisted(now)
         return True
 
+    def held_off_s(self, now: float) -> float:
+        """For how long the latest failure keeps another worker from starting."""
+        return max(0.0, self._restart.not_before - now)
+
     def decide(self, now: float) -> Action | None:
         """The one thing to do now, already noted as done."""
         if self.worker in {"starting", "ready"}:
