@@ -150,7 +150,7 @@ def test_an_operator_restarts_a_worker_once() -> None:
 @pytest.mark.parametrize("code", [2, 40])
 def test_an_operators_restart_waits_for_no_back_off(code: int) -> None:
     machine = running()
-    for now in range(MAX_RESTARTS + 1):
+    for now in range(MAX_RESTARTS):
         machine.worker_exited(code, "broken", now)
         machine.worker = "starting"
     machine.worker_exited(code, "broken", 20)
@@ -194,15 +194,18 @@ def test_a_new_publisher_gets_another_try_after_a_fatal_exit() -> None:
 
 
 @pytest.mark.parametrize("code", [0, 20, 30, 40, 70, -9, -11])
-def test_other_failures_are_restarted_with_back_off(code: int) -> None:
+def test_other_failures_are_restarted_at_once_and_then_with_back_off(code: int) -> None:
     machine = running()
+    machine.worker_exited(70, "a bug", 99)
+    assert machine.decide(99) == StartWorker("run1", PLAN)
     machine.worker_exited(code, "broken pipe", 100)
     machine.listed(publishing())
     assert machine.decide(100) is None
+    assert machine.held_off_s(100) == FIRST_BACK_OFF_S
     assert machine.state(100) == "starting"
     assert machine.message() == "broken pipe"
     assert machine.decide(100 + FIRST_BACK_OFF_S) == StartWorker("run1", PLAN)
-    assert machine.restarts == 1
+    assert machine.restarts == 2
 
 
 def test_back_off_doubles_and_has_jitter() -> None:
@@ -212,13 +215,13 @@ def test_back_off_doubles_and_has_jitter() -> None:
         machine.listed(publishing())
         now = 0.0
         machine.decide(now)
-        for _ in range(3):
+        for _ in range(4):
             machine.worker_exited(40, "", now)
             failed_at = now
             while machine.decide(now) is None:
                 now += 0.125
             delays.append(now - failed_at)
-    assert delays == [0.25, 0.5, 1.0, 0.5, 1.0, 2.0]
+    assert delays == [0.0, 0.25, 0.5, 1.0, 0.0, 0.5, 1.0, 2.0]
 
 
 def test_the_seventh_failure_in_ten_minutes_cools_down_as_degraded_then_tries_again() -> None:
@@ -312,6 +315,9 @@ def test_a_place_that_becomes_free_goes_to_the_one_that_has_waited_longest() -> 
 def test_a_worker_between_two_starts_keeps_its_place_and_one_that_will_not_start_again_gives_it_up() -> None:
     first, second = wanting("ab", places=1)
     first.decide(0)
+    first.worker_exited(40, "network", 1)
+    give_places([second, first], 1, 1)
+    assert isinstance(first.decide(1), StartWorker)
     first.worker_exited(40, "network", 1)
     assert first.decide(1) is None
     give_places([second, first], 1, 1)

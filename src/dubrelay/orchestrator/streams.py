@@ -57,7 +57,9 @@ Action = StartWorker | StopWorker
 
 @dataclass
 class RestartPolicy:
-    """When a failed worker may start again. `jitter` gives a number in 0..1."""
+    """When a failed worker may start again: at once where it is the first failure in RESTART_WINDOW_S, as a viewer sees
+    nothing meanwhile. `jitter` gives a number in 0..1.
+    """
 
     jitter: Callable[[], float]
     not_before: float = 0.0
@@ -71,7 +73,8 @@ class RestartPolicy:
             self._failures.clear()
             self.not_before = now + COOL_DOWN_S
         else:
-            delay = min(MAX_BACK_OFF_S, FIRST_BACK_OFF_S * 2 ** len(self._failures))
+            before = len(self._failures)
+            delay = min(MAX_BACK_OFF_S, FIRST_BACK_OFF_S * 2 ** (before - 1)) if before else 0.0
             self.not_before = now + delay * (0.5 + self.jitter() / 2)
             self._failures.append(now)
 
