@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import psutil
 from desk import LATENCY_S, Desk
 
 from dubrelay.wire.fragment import Audio
@@ -187,8 +188,14 @@ def suffered(desk: Desk, fault: Fault) -> Happened:
             back = time.monotonic()
     time.sleep(QUIET_S)
     now = desk.worker()
-    restart_s = None if now == worker else now.create_time() - (wall - (ended - began))
+    restart_s = None if now == worker else started_at(now) - began
     return Happened(fault, began, ended, back, before, desk.use(), restart_s)
+
+
+def started_at(process: psutil.Process) -> float:
+    """On time.monotonic(). The kernel keeps it since boot; when that was, psutil rounds to a second."""
+    since_boot_s = process.create_time() - psutil.boot_time()
+    return since_boot_s - (time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic())
 
 
 def steady(desk: Desk) -> None:
