@@ -6,23 +6,23 @@ import ctypes
 from contextlib import suppress
 
 _M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3
+_ARENAS = 2
 _MAPPED_BYTES = 64 * 1024
 
 
 def share_memory() -> None:
-    """One of glibc's arenas for all threads: each thread could have its own, and what an arena once had it keeps. With
-    two of them the second one grew by 1.5 MB an hour, in holes that the first had room for.
+    """Two of glibc's arenas for all threads: each thread could have its own, and what an arena once had it keeps.
 
     Sound comes and goes in pieces larger than a threshold that glibc would raise with each of them: mapped one by one,
     they leave no holes in an arena.
     """
     with suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_ARENA_MAX, 1)
+        libc.mallopt(_M_ARENA_MAX, _ARENAS)
         libc.mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
 
 
 def give_back() -> None:
-    """Gives the holes in the arena back to the system; some ms. What is in use does not grow over hours, they do."""
+    """Gives the holes in the arenas back to the system; some ms. What is in use does not grow over hours, they do."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
