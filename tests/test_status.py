@@ -185,7 +185,8 @@ def test_the_token_of_the_settings_is_sent_and_never_shown(
         monkeypatch.setenv("DUBRELAY_ORCHESTRATOR__API_TOKEN", "the-wrong-token-0123")
         assert _complaint(capsys, "--url", url) == (
             2,
-            f"dubrelay: orchestrator.api_token: {url} wants another one (401)",
+            f"dubrelay: orchestrator.api_token: {url} wants another one (401): "
+            "`dubrelay keys new NAME --role viewer` makes one",
         )
 
 

@@ -59,7 +59,10 @@ class Orchestrator:
         except (httpx2.HTTPError, httpx2.InvalidURL) as e:
             raise MediaError(f"no orchestrator answers at {self.url}: {e or type(e).__name__}") from e
         if answer.status_code in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN):
-            raise ConfigError(f"orchestrator.api_token: {self.url} wants another one ({answer.status_code})")
+            raise ConfigError(
+                f"orchestrator.api_token: {self.url} wants another one ({answer.status_code}): "
+                "`dubrelay keys new NAME --role viewer` makes one"
+            )
         if answer.status_code not in (httpx2.codes.OK, httpx2.codes.NOT_FOUND):
             raise MediaError(f"{self.url}{path} answers {answer.status_code}")
         return answer
