@@ -223,14 +223,15 @@ def test_up_leaves_no_process_behind_however_it_ends(settings: Settings, number:
     assert not alive
 
 
-def test_up_goes_on_when_nobody_reads_any_more_what_it_says(settings: Settings) -> None:
+def test_up_under_nohup_goes_on_when_its_terminal_is_closed_and_nobody_reads_what_it_says(settings: Settings) -> None:
     environ = {**os.environ, **config.to_environ(settings)}
-    command = [sys.executable, "-m", "dubrelay", "up", "--config", os.devnull]
+    command = ["nohup", sys.executable, "-m", "dubrelay", "up", "--config", os.devnull]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
         try:
             _shown(up)
             assert up.stderr is not None
             up.stderr.close()
+            up.send_signal(signal.SIGHUP)
             (before,) = _services_of(up)
             os.kill(before, signal.SIGKILL)
             wait_for(lambda: _services_of(up) not in ([], [before]), 20, "another service")

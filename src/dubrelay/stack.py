@@ -16,7 +16,7 @@ import signal
 import ssl
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,14 +92,15 @@ def running(settings: Settings, say: Say, environ: Mapping[str, str] = os.enviro
     settings = with_secrets(with_own_sts(settings))
     log_dir = settings.paths.state_dir.absolute() / "log"
     children = Children(_parts(settings, log_dir, environ), say)
-    with _signals_interrupt():
+    with _handled(_interrupt, signal.SIGTERM, signal.SIGHUP):
         try:
             children.start()
             if runs_sts(settings):
                 _require_pairs(settings)
             yield Stack(settings, log_dir, children)
         finally:
-            with _undisturbed():
+            # It takes seconds; a second Ctrl-C meanwhile must not leave children behind.
+            with _handled(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 children.stop()
 
 
@@ -263,32 +264,22 @@ def metrics_url(settings: Settings) -> str:
 # -------------------------------------------------------------------------------------------------------------- signals
 
 
-@contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Ending everything takes seconds; a second Ctrl-C meanwhile must not leave children behind."""
+def _handled(handler: Callable[[int, FrameType | None], None] | signal.Handlers, *numbers: int) -> Iterator[None]:
+    """Signals do this on the main thread within the block; a SIGHUP that was ignored before it stays so (nohup)."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    kept = {}
+    for number in numbers:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            kept[number] = signal.signal(number, handler)
     try:
         yield
     finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
+        for number, before in kept.items():
+            signal.signal(number, before)

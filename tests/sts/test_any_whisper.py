@@ -133,7 +133,7 @@ def test_what_the_processor_cannot_compute_is_named_with_what_it_can(tmp_path: P
     )
 
 
-def test_a_cuda_device_computes_in_float16_and_one_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_cuda_computes_where_there_is_a_device_and_is_refused_where_there_is_none(tmp_path: Path) -> None:
     folder = whisper(tmp_path, ("Good", "evening"))
     if ctranslate2.get_cuda_device_count():
         assert loaded(folder, device="cuda").transcribe(buzz(2.0), "es").text == "Good evening"

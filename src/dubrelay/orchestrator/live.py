@@ -266,9 +266,9 @@ class LiveStream:
         failed = self.machine.worker_exited(end.code, end.message, now)
         if failed:
             self._log.error("worker_failed", code=end.code, error=end.message)
+            # The next poll may be a second later, in which a viewer sees nothing.
+            asyncio.get_running_loop().call_later(self.machine.held_off_s(now), self.decide)
         self.decide()
-        # The next poll may be a second later, in which a viewer sees nothing.
-        asyncio.get_running_loop().call_later(self.machine.held_off_s(now), self.decide)
 
     def _ready(self) -> None:
         self.machine.worker_ready()
