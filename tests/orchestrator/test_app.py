@@ -34,7 +34,8 @@ pytestmark = pytest.mark.service
 def settings_for(fake: FakeMediaMtx, **orchestrator: Any) -> config.Settings:
     limits = {"port": free_port(), "poll_interval_s": 0.2, "grace_s": 0.5, **orchestrator}
     return config.Settings(
-        mediamtx=config.MediaMtx(api_port=fake.port), orchestrator=config.Orchestrator.model_validate(limits)
+        mediamtx=config.MediaMtx(api_port=fake.port, hls_port=free_port()),
+        orchestrator=config.Orchestrator.model_validate(limits),
     )
 
 
